@@ -1,0 +1,100 @@
+// What the kernel of this node is made to hold. The rest of the agent sees only this interface; tests of the
+// rest use FakeDatapath. Not thread-safe: one thread (the agent's io_context) calls it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/net.h"
+#include "common/status.h"
+
+namespace weir::datapath {
+
+/// The address clients dial.
+struct FrontendKey {
+  SocketAddress address;
+  Protocol protocol = Protocol::kTcp;
+  auto operator<=>(const FrontendKey&) const = default;
+};
+
+enum class OnEmpty : uint8_t { kPass = 0, kRefuse = 1, kRefuseShare = 2 };
+
+struct Variant {
+  std::string revision;
+  uint32_t weight = 0;                   // 0 .. 1,000,000
+  std::vector<SocketAddress> endpoints;  // those that may be chosen; the frontend's family
+  bool operator==(const Variant&) const = default;
+};
+
+struct Frontend {
+  FrontendKey key;
+  std::string ns, service;  // for metrics
+  uint32_t affinity_timeout_s = 0;
+  OnEmpty on_empty = OnEmpty::kPass;
+  std::vector<Variant> variants;  // at most 16
+  bool operator==(const Frontend&) const = default;
+};
+
+/// One generation's change. `full`: frontends that are not among upserts are removed.
+struct Change {
+  uint64_t generation = 0;
+  bool full = false;
+  std::vector<Frontend> upserts;
+  std::vector<FrontendKey> removals;
+};
+
+/// Connections given to each variant since its frontend's present weights began on this node.
+struct SplitCount {
+  FrontendKey key;
+  struct Entry {
+    std::string revision;
+    uint32_t weight;
+    uint64_t connections;
+  };
+  std::vector<Entry> variants;
+};
+
+struct MapFill {
+  std::string map;
+  uint64_t used = 0, capacity = 0;
+};
+
+struct HelperErrors {
+  std::string counter;  // maps.h's names
+  uint64_t count = 0;
+};
+
+struct Stats {
+  uint64_t generation = 0;
+  uint64_t frontends = 0;
+  std::vector<MapFill> fill;
+  std::vector<HelperErrors> counters;
+};
+
+class Datapath {
+ public:
+  virtual ~Datapath() = default;
+
+  /// Puts the change in force. When it returns OK, every later connect() on this node sees all of it and none
+  /// sees anything older (a grace period has passed). On an error nothing of the change is in force: the message says
+  /// what did not fit and the remedy; RESOURCE_EXHAUSTED for a full map, INVALID_ARGUMENT for a bad change.
+  virtual Status Apply(const Change& change) = 0;
+
+  /// The generation in force; 0 when nothing was ever applied. After adoption: the one the last agent left.
+  virtual uint64_t Generation() const = 0;
+
+  /// The node's place in the cluster's phase sequence; takes effect for splits whose weights begin later.
+  virtual void SetNodeNumber(uint32_t number) = 0;
+
+  virtual Result<Stats> ReadStats() = 0;
+  virtual Result<std::vector<SplitCount>> ReadCounts() = 0;
+
+  /// Checks that every hook is still attached to the cgroup in effect (BPF_PROG_QUERY); names the first that is not.
+  virtual Status CheckAttached() = 0;
+
+  /// What this kernel offers, for Hello: "connect4", "sendmsg6", "set_retval", "mptcp", ...
+  virtual std::vector<std::string> Abilities() const = 0;
+};
+
+}  // namespace weir::datapath

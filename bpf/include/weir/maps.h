@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The kernel/user border: every struct that lives in a BPF map. Compiled by clang -target bpf and by g++; a unit
+ * test compares the layout with the object's BTF. Addresses are 16 bytes, IPv4 as ::ffff:a.b.c.d, network order;
+ * ports (_be) in network order; times CLOCK_MONOTONIC nanoseconds.
+ *
+ *   weir_vips[key] -> service ---> weir_services[service].slot ---> weir_splits[slot] ---> weir_cursors[cursor]
+ *                                    (the one store that flips)        |
+ *                                                                      +--> weir_endpoints[first .. first+count)
+ */
+#ifndef WEIR_MAPS_H
+#define WEIR_MAPS_H
+
+#ifdef __bpf__
+#include <linux/types.h>
+#include <linux/bpf.h>
+#else
+#include <linux/types.h>
+#endif
+
+#ifdef __cplusplus
+#define WEIR_STATIC_ASSERT static_assert
+#else
+#define WEIR_STATIC_ASSERT _Static_assert
+#endif
+
+/* Grows with every change of a layout below; names the pin directory. */
+#define WEIR_SCHEMA_VERSION 1
+
+#define WEIR_MAX_VARIANTS 16
+#define WEIR_MAX_WEIGHT 1000000
+#define WEIR_MAX_UDP_FLOWS 16
+#define WEIR_GRACE_CPUS 1024 /* readers on CPU n count in element n mod this */
+
+struct weir_address {
+  __u8 bytes[16];
+};
+
+/* Key of weir_vips (HASH): what a client dials. */
+struct weir_vip_key {
+  struct weir_address address;
+  __be16 port_be;
+  __u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+  __u8 pad;
+};
+WEIR_STATIC_ASSERT(sizeof(struct weir_vip_key) == 20, "weir_vip_key");
+
+/* weir_services (ARRAY, mmapable): slot 0 means "not in use". */
+struct weir_service {
+  __u32 slot;
+  __u32 pad;
+};
+WEIR_STATIC_ASSERT(sizeof(struct weir_service) == 8, "weir_service");
+
+/* A variant that can be chosen: weight above 0 (reduced by the split's gcd), endpoints [first, first + count). */
+struct weir_variant {
+  __u64 id; /* FNV-1a of the revision's name: recognises it across restarts */
+  __u32 weight;
+  __u32 first_endpoint;
+  __u32 endpoint_count; /* 0 only with WEIR_ON_EMPTY_REFUSE_SHARE */
+  __u32 index;          /* place among the frontend's variants, weightless ones included */
+};
+WEIR_STATIC_ASSERT(sizeof(struct weir_variant) == 24, "weir_variant");
+
+enum weir_on_empty {
+  WEIR_ON_EMPTY_PASS = 0,
+  WEIR_ON_EMPTY_REFUSE = 1,
+  WEIR_ON_EMPTY_REFUSE_SHARE = 2,
+};
+
+/* weir_splits (ARRAY, mmapable): immutable while a service's slot names it. */
+struct weir_split {
+  struct weir_vip_key key; /* checked by the reader: its hash element may have been reused meanwhile */
+  __u32 service;
+  __u64 generation;
+  __u32 cursor;
+  __u32 total_weight; /* of the variants below */
+  __u32 offset;       /* the node's phase, in [0, total_weight) */
+  __u32 affinity_timeout_s;
+  __u32 variant_count;
+  __u8 first_pick; /* more than two variants: who gets connection 0 */
+  __u8 on_empty;
+  __u16 pad;
+  struct weir_variant variants[WEIR_MAX_VARIANTS];
+};
+WEIR_STATIC_ASSERT(sizeof(struct weir_split) == 56 + 24 * WEIR_MAX_VARIANTS, "weir_split");
+
+/* weir_endpoints (ARRAY, mmapable). */
+struct weir_endpoint {
+  struct weir_address address;
+  __be16 port_be;
+  __u16 pad;
+};
+WEIR_STATIC_ASSERT(sizeof(struct weir_endpoint) == 20, "weir_endpoint");
+
+/*
+ * weir_cursors (ARRAY): the running state of one weights-generation. One or two variants: `next` alone, atomically.
+ * More: all of it, under the lock. Not mmapable, as it holds a lock.
+ */
+struct weir_cursor {
+  __u32 lock; /* struct bpf_spin_lock in the kernel */
+  __u32 pad;
+  __u64 next;                          /* connections given so far */
+  __s64 deficit[WEIR_MAX_VARIANTS];    /* next * weight - picked * total_weight */
+  __u64 picked[WEIR_MAX_VARIANTS];
+};
+WEIR_STATIC_ASSERT(sizeof(struct weir_cursor) == 272, "weir_cursor");
+
+/*
+ * weir_grace (ARRAY, mmapable): readers in flight, counted per CPU and phase, as SRCU does. User space waits for
+ * old readers by flipping the phase and comparing the sums; this takes microseconds where synchronize_rcu()
+ * takes two ticks or more.
+ */
+struct weir_grace_cpu {
+  __u64 entered[2];
+  __u64 left[2];
+  __u64 pad[4]; /* a cache line each */
+};
+WEIR_STATIC_ASSERT(sizeof(struct weir_grace_cpu) == 64, "weir_grace_cpu");
+
+/* weir_state (ARRAY of 1, mmapable): what a later agent must know. */
+struct weir_state {
+  __u32 schema;
+  __u32 phase; /* of the readers' counters: 0 or 1 */
+  __u64 generation;
+  __u64 controller_id[2]; /* under which the generation was given */
+  __u32 node_number;
+  __u32 pad;
+};
+WEIR_STATIC_ASSERT(sizeof(struct weir_state) == 40, "weir_state");
+
+/* weir_socks (SK_STORAGE): the record of a socket that dialled a VIP; dies with it. */
+struct weir_sock {
+  struct weir_vip_key vip;
+  struct weir_endpoint endpoint;
+  __u64 variant_id;
+  __u64 generation;
+  __u64 connected_at_ns;
+  __u32 service;
+  __u32 variant; /* weir_variant.index */
+};
+WEIR_STATIC_ASSERT(sizeof(struct weir_sock) == 72, "weir_sock");
+
+/* weir_udp_flows (SK_STORAGE): what an unconnected UDP socket sent to; the oldest gives way to the 17th. */
+struct weir_udp_flow {
+  struct weir_vip_key vip;
+  struct weir_endpoint endpoint;
+  __u64 variant_id;
+  __u32 endpoint_index; /* where it was in its variant: looked at first */
+  __u32 current;        /* 1: later datagrams to vip go here; 0: only late replies are translated */
+};
+WEIR_STATIC_ASSERT(sizeof(struct weir_udp_flow) == 56, "weir_udp_flow");
+
+struct weir_udp_flows {
+  __u32 lock; /* struct bpf_spin_lock in the kernel */
+  __u32 next;
+  struct weir_udp_flow flows[WEIR_MAX_UDP_FLOWS];
+};
+
+/* weir_affinity (LRU_HASH): sessionAffinity ClientIP, the client being a network namespace. */
+struct weir_affinity_key {
+  struct weir_vip_key vip;
+  __u32 pad;
+  __u64 netns_cookie;
+};
+WEIR_STATIC_ASSERT(sizeof(struct weir_affinity_key) == 32, "weir_affinity_key");
+
+struct weir_affinity {
+  struct weir_endpoint endpoint;
+  __u32 endpoint_index;
+  __u64 variant_id;
+  __u64 last_used_ns;
+};
+WEIR_STATIC_ASSERT(sizeof(struct weir_affinity) == 40, "weir_affinity");
+
+/* weir_counters (PERCPU_ARRAY of __u64). Those from WEIR_FIRST_ERROR on count things that should not happen. */
+enum weir_counter {
+  WEIR_COUNT_SELECTED,         /* connections and flows given to a variant */
+  WEIR_COUNT_AFFINITY_HIT,     /* of the above: by session affinity */
+  WEIR_COUNT_PASSED_EMPTY,     /* nothing to choose from: passed unchanged */
+  WEIR_COUNT_REFUSED_EMPTY,    /* nothing to choose from: refused */
+  WEIR_COUNT_UDP_FLOW_DROPPED, /* a socket's 17th flow took the place of its oldest */
+  WEIR_COUNT_STALE_VIP,        /* the VIP went away between two look-ups: passed unchanged */
+  WEIR_FIRST_ERROR,
+  WEIR_ERR_SOCK_STORAGE = WEIR_FIRST_ERROR, /* bpf_sk_storage_get could not create */
+  WEIR_ERR_FLOW_STORAGE,
+  WEIR_ERR_BAD_INDEX,  /* an index in the maps points outside them */
+  WEIR_ERR_AFFINITY,   /* the affinity map would not take an entry */
+  WEIR_ERR_SET_RETVAL, /* bpf_set_retval failed: the caller saw EPERM */
+  WEIR_COUNTER_MAX,
+};
+
+#endif /* WEIR_MAPS_H */
