@@ -1,21 +1,29 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * The kernel/user border: every struct that lives in a BPF map. Compiled by clang -target bpf and by g++; a unit
- * test compares the layout with the object's BTF. Addresses are 16 bytes, IPv4 as ::ffff:a.b.c.d, network order;
- * ports (_be) in network order; times CLOCK_MONOTONIC nanoseconds.
+ * The kernel/user border: every struct that lives in a BPF map. Compiled by clang -target bpf and by g++; a
+ * unit test compares the layout with the object's BTF. Addresses are 16 bytes, IPv4 as ::ffff:a.b.c.d,
+ * network order; ports (_be) in network order; times CLOCK_MONOTONIC nanoseconds.
  *
- *   weir_vips[key] -> service ---> weir_services[service].slot ---> weir_splits[slot] ---> weir_cursors[cursor]
- *                                    (the one store that flips)        |
- *                                                                      +--> weir_endpoints[first .. first+count)
+ *   weir_vips[key] -> service ---> weir_services[service].slot ---> weir_splits[slot] --->
+ * weir_cursors[cursor] (the one store that flips)        |
+ *                                                                      +--> weir_endpoints[first ..
+ * first+count)
  */
 #ifndef WEIR_MAPS_H
 #define WEIR_MAPS_H
 
 #ifdef __bpf__
-#include <linux/types.h>
 #include <linux/bpf.h>
+#include <linux/types.h>
 #else
 #include <linux/types.h>
+#endif
+
+/* The kernel wants the real type, user space only its size. */
+#ifdef __bpf__
+#define WEIR_SPIN_LOCK struct bpf_spin_lock
+#else
+#define WEIR_SPIN_LOCK __u32
 #endif
 
 #ifdef __cplusplus
@@ -52,7 +60,8 @@ struct weir_service {
 };
 WEIR_STATIC_ASSERT(sizeof(struct weir_service) == 8, "weir_service");
 
-/* A variant that can be chosen: weight above 0 (reduced by the split's gcd), endpoints [first, first + count). */
+/* A variant that can be chosen: weight above 0 (reduced by the split's gcd), endpoints [first, first +
+ * count). */
 struct weir_variant {
   __u64 id; /* FNV-1a of the revision's name: recognises it across restarts */
   __u32 weight;
@@ -94,22 +103,22 @@ struct weir_endpoint {
 WEIR_STATIC_ASSERT(sizeof(struct weir_endpoint) == 20, "weir_endpoint");
 
 /*
- * weir_cursors (ARRAY): the running state of one weights-generation. One or two variants: `next` alone, atomically.
- * More: all of it, under the lock. Not mmapable, as it holds a lock.
+ * weir_cursors (ARRAY): the running state of one weights-generation. One or two variants: `next` alone,
+ * atomically. More: all of it, under the lock. Not mmapable, as it holds a lock.
  */
 struct weir_cursor {
-  __u32 lock; /* struct bpf_spin_lock in the kernel */
+  WEIR_SPIN_LOCK lock;
   __u32 pad;
-  __u64 next;                          /* connections given so far */
-  __s64 deficit[WEIR_MAX_VARIANTS];    /* next * weight - picked * total_weight */
+  __u64 next;                       /* connections given so far */
+  __s32 deficit[WEIR_MAX_VARIANTS]; /* next * weight - picked * total_weight: within +-total_weight */
   __u64 picked[WEIR_MAX_VARIANTS];
 };
-WEIR_STATIC_ASSERT(sizeof(struct weir_cursor) == 272, "weir_cursor");
+WEIR_STATIC_ASSERT(sizeof(struct weir_cursor) == 208, "weir_cursor");
 
 /*
- * weir_grace (ARRAY, mmapable): readers in flight, counted per CPU and phase, as SRCU does. User space waits for
- * old readers by flipping the phase and comparing the sums; this takes microseconds where synchronize_rcu()
- * takes two ticks or more.
+ * weir_grace (ARRAY, mmapable): readers in flight, counted per CPU and phase, as SRCU does. User space waits
+ * for old readers by flipping the phase and comparing the sums; this takes microseconds where
+ * synchronize_rcu() takes two ticks or more.
  */
 struct weir_grace_cpu {
   __u64 entered[2];
@@ -152,7 +161,7 @@ struct weir_udp_flow {
 WEIR_STATIC_ASSERT(sizeof(struct weir_udp_flow) == 56, "weir_udp_flow");
 
 struct weir_udp_flows {
-  __u32 lock; /* struct bpf_spin_lock in the kernel */
+  WEIR_SPIN_LOCK lock;
   __u32 next;
   struct weir_udp_flow flows[WEIR_MAX_UDP_FLOWS];
 };
@@ -173,7 +182,8 @@ struct weir_affinity {
 };
 WEIR_STATIC_ASSERT(sizeof(struct weir_affinity) == 40, "weir_affinity");
 
-/* weir_counters (PERCPU_ARRAY of __u64). Those from WEIR_FIRST_ERROR on count things that should not happen. */
+/* weir_counters (PERCPU_ARRAY of __u64). Those from WEIR_FIRST_ERROR on count things that should not happen.
+ */
 enum weir_counter {
   WEIR_COUNT_SELECTED,         /* connections and flows given to a variant */
   WEIR_COUNT_AFFINITY_HIT,     /* of the above: by session affinity */
