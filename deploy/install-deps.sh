@@ -157,7 +157,8 @@ choose_packages() {
   for line in $missing; do
     local chosen=''
     for name in ${line//|/ }; do
-      if apt-cache policy "$name" 2>/dev/null | grep -q '^  Candidate: [0-9]'; then
+      # Read whole: with pipefail a reader that leaves early would make the answer "no".
+      if [[ $(apt-cache policy "$name" 2>/dev/null) == *'Candidate: '[0-9]* ]]; then
         chosen=$name
         break
       fi
