@@ -39,6 +39,7 @@ struct Frontend {
 /// One generation's change. `full`: frontends that are not among upserts are removed.
 struct Change {
   uint64_t generation = 0;
+  std::string controller_id;  // UUID text; kept beside the generation, which has a meaning only under it
   bool full = false;
   std::vector<Frontend> upserts;
   std::vector<FrontendKey> removals;
@@ -83,6 +84,8 @@ class Datapath {
 
   /// The generation in force; 0 when nothing was ever applied. After adoption: the one the last agent left.
   virtual uint64_t Generation() const = 0;
+  /// Change::controller_id of the generation in force, as UUID text; empty when nothing was ever applied.
+  virtual std::string ControllerId() const = 0;
 
   /// The node's place in the cluster's phase sequence; takes effect for splits whose weights begin later.
   virtual void SetNodeNumber(uint32_t number) = 0;

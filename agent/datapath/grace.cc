@@ -1,0 +1,65 @@
+#include "agent/datapath/grace.h"
+
+#include <bpf/libbpf.h>
+#include <linux/membarrier.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+
+namespace weir::datapath {
+namespace {
+
+constexpr auto kPatience = std::chrono::seconds(5);
+
+uint64_t Load(uint64_t& value) { return std::atomic_ref(value).load(std::memory_order_acquire); }
+
+/// No reader of `phase` is in flight. Departures are summed first: a reader that leaves in between is missed, one
+/// that is counted as departed has been counted as entered (srcu_readers_active_idx_check).
+bool Drained(const Maps& maps, uint32_t cpus, uint32_t phase) {
+  uint64_t left = 0;
+  uint64_t entered = 0;
+  for (uint32_t cpu = 0; cpu < cpus; ++cpu) left += Load(reinterpret_cast<uint64_t&>(maps.grace[cpu].left[phase]));
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  for (uint32_t cpu = 0; cpu < cpus; ++cpu) {
+    entered += Load(reinterpret_cast<uint64_t&>(maps.grace[cpu].entered[phase]));
+  }
+  return entered == left;
+}
+
+bool WaitForPhase(const Maps& maps, uint32_t cpus, uint32_t phase) {
+  const auto give_up = std::chrono::steady_clock::now() + kPatience;
+  for (int round = 0; !Drained(maps, cpus, phase); ++round) {
+    if (round < 16) {
+      sched_yield();  // the reader may need this very CPU
+      continue;
+    }
+    const timespec pause{.tv_sec = 0, .tv_nsec = 20'000};
+    nanosleep(&pause, nullptr);
+    if (std::chrono::steady_clock::now() > give_up) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+bool WaitForReaders(const Maps& maps) {
+  const auto cpus = static_cast<uint32_t>(std::clamp(libbpf_num_possible_cpus(), 1, WEIR_GRACE_CPUS));
+  std::atomic_ref<uint32_t> phase(reinterpret_cast<uint32_t&>(maps.state[0].phase));
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  const uint32_t old = phase.load(std::memory_order_relaxed) & 1;
+  // Readers that took the other phase's number before an earlier flip and counted themselves after it.
+  bool drained = WaitForPhase(maps, cpus, old ^ 1);
+  phase.store(old ^ 1, std::memory_order_seq_cst);
+  drained = WaitForPhase(maps, cpus, old) && drained;
+  if (!drained && syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0) std::abort();  // no way to be safe
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  return drained;
+}
+
+}  // namespace weir::datapath

@@ -1,0 +1,97 @@
+// The pinned maps as user space sees them: the mmapable arrays as memory, the others by system call. Owns its fds.
+// Not thread-safe, except that BPF programs read the arrays meanwhile.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "agent/datapath/datapath.h"
+#include "common/fd.h"
+#include "weir/maps.h"
+
+namespace weir::datapath {
+
+/// A shared mapping of an array map. The kernel rounds each element up to 8 bytes (kernel/bpf/arraymap.c).
+template <typename T>
+class SharedArray {
+ public:
+  SharedArray() = default;
+  SharedArray(SharedArray&& other) noexcept
+      : memory_(std::exchange(other.memory_, nullptr)), bytes_(other.bytes_), size_(other.size_) {}
+  SharedArray& operator=(SharedArray&& other) noexcept {
+    std::swap(memory_, other.memory_);
+    std::swap(bytes_, other.bytes_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+  ~SharedArray() { Unmap(); }
+
+  Status Map(int fd, uint32_t size);
+  T& operator[](uint32_t index) const { return *reinterpret_cast<T*>(memory_ + size_t{index} * kStride); }
+  uint32_t size() const { return size_; }
+
+ private:
+  static constexpr size_t kStride = (sizeof(T) + 7) / 8 * 8;
+  void Unmap();
+
+  std::byte* memory_ = nullptr;
+  size_t bytes_ = 0;
+  uint32_t size_ = 0;
+};
+
+/// How many entries the maps hold; names their pin directory.
+struct MapSizes {
+  uint32_t services = 0;   // frontends at most; the maps hold twice as many, so that a whole change fits beside the old
+  uint32_t endpoints = 0;  // likewise
+  uint32_t affinity = 0;
+
+  uint32_t service_entries() const { return 2 * services; }
+  uint32_t split_entries() const { return 2 * services + 1; }   // 0 means none
+  uint32_t cursor_entries() const { return 2 * services + 1; }  // 0 is nobody's
+  uint32_t endpoint_entries() const { return 2 * endpoints; }
+  /// "v1-s12288-e131072-a32768"
+  std::string DirectoryName() const;
+  static std::optional<MapSizes> FromDirectoryName(std::string_view name);
+  bool operator==(const MapSizes&) const = default;
+};
+
+/// Names of all maps, as in the object and in the pin directory.
+const std::vector<std::string>& MapNames();
+
+class Maps {
+ public:
+  /// Opens what is pinned under `directory`. Fails if a map is missing or not of this schema's layout.
+  static Result<Maps> Open(const std::string& directory, const MapSizes& sizes);
+
+  const MapSizes& sizes() const { return sizes_; }
+  int fd(const std::string& name) const;
+
+  SharedArray<weir_service> services;
+  SharedArray<weir_split> splits;
+  SharedArray<weir_endpoint> endpoints;
+  SharedArray<weir_grace_cpu> grace;
+  SharedArray<weir_state> state;  // one element
+
+  Status InsertVip(const weir_vip_key& key, uint32_t service) const;
+  Status DeleteVip(const weir_vip_key& key) const;
+  /// All VIPs with their service index.
+  Result<std::vector<std::pair<weir_vip_key, uint32_t>>> ListVips() const;
+
+  Status WriteCursor(uint32_t index, const weir_cursor& cursor) const;
+  Result<weir_cursor> ReadCursor(uint32_t index) const;
+
+  /// Sums over CPUs, indexed by enum weir_counter.
+  Result<std::vector<uint64_t>> ReadCounters() const;
+  Result<uint64_t> CountAffinity() const;
+  /// Copies session affinity from another set of maps, as far as it fits.
+  Status CopyAffinity(const Maps& from) const;
+
+ private:
+  MapSizes sizes_;
+  std::vector<std::pair<std::string, UniqueFd>> fds_;
+};
+
+}  // namespace weir::datapath

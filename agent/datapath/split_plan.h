@@ -1,0 +1,45 @@
+// From a frontend as the controller sends it to the split the kernel shall hold. Pure.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "agent/datapath/datapath.h"
+
+namespace weir::datapath {
+
+/// FNV-1a, 64 bits (draft-eastlake-fnv): names revisions in the kernel's maps.
+uint64_t Fnv1a(std::string_view text);
+
+/// A variant that takes part in the choice.
+struct PlannedVariant {
+  uint64_t id = 0;
+  uint32_t weight = 0;  // divided by the gcd of all that take part
+  uint32_t index = 0;   // among Frontend::variants
+};
+
+/// What the cursor depends on. The cursor is kept exactly when this stays equal.
+struct SplitPlan {
+  std::vector<PlannedVariant> variants;
+  uint32_t total_weight = 0;
+};
+
+/// The variants that take part: weight above 0 and, unless each refuses its own share, at least one endpoint; so one
+/// without endpoints gives its share to the others, in proportion.
+SplitPlan MakePlan(const Frontend& frontend);
+
+/// Who gets connection 0 of a split of more than two: the variant whose part of [0, 1) `phase` (of 2^32) falls in.
+uint32_t FirstPick(const SplitPlan& plan, uint32_t phase);
+
+/// `phase` scaled to [0, total_weight).
+uint32_t Offset(const SplitPlan& plan, uint32_t phase);
+
+/// INVALID_ARGUMENT naming the frontend and the field: more than 16 variants, weights above 1,000,000, two variants of one
+/// name, port 0, an endpoint of the other family, an endpoint that is the frontend itself.
+Status Validate(const Frontend& frontend);
+
+/// "TCP 127.0.0.1:80".
+std::string ToString(const FrontendKey& key);
+
+}  // namespace weir::datapath
