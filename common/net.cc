@@ -52,6 +52,12 @@ bool IpAddress::is_multicast() const {
   return family() == AddressFamily::kIPv4 ? (bytes_[12] & 0xf0) == 0xe0 : bytes_[0] == 0xff;
 }
 
+bool IpAddress::is_loopback() const {
+  if (family() == AddressFamily::kIPv4) return bytes_[12] == 127;
+  return bytes_[15] == 1 &&
+         std::all_of(bytes_.begin(), bytes_.end() - 1, [](uint8_t byte) { return byte == 0; });
+}
+
 std::string IpAddress::ToBytes() const {
   const size_t skip = family() == AddressFamily::kIPv4 ? 12 : 0;
   return {reinterpret_cast<const char*>(bytes_.data()) + skip, bytes_.size() - skip};

@@ -32,6 +32,8 @@ class IpAddress {
   AddressFamily family() const;
   bool is_unspecified() const;
   bool is_multicast() const;
+  /// 127.0.0.0/8 or ::1.
+  bool is_loopback() const;
   const std::array<uint8_t, 16>& mapped() const { return bytes_; }
   /// 4 or 16 bytes in network order, as on the wire.
   std::string ToBytes() const;

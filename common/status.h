@@ -60,8 +60,8 @@ inline std::string Message(const Status& status) { return std::string(FromAbsl(s
 #define WEIR_CONCAT_INNER(a, b) a##b
 #define WEIR_CONCAT(a, b) WEIR_CONCAT_INNER(a, b)
 
-#define RETURN_IF_ERROR(expression)                        \
-  do {                                                     \
+#define RETURN_IF_ERROR(expression)                                                \
+  do {                                                                             \
     if (auto weir_status_ = (expression); !weir_status_.ok()) return weir_status_; \
   } while (false)
 

@@ -1,0 +1,31 @@
+// Prometheus metrics of this process: a registry, its text form, and the process_* basics. Target weir_http.
+#pragma once
+
+#include <prometheus/collectable.h>
+#include <prometheus/registry.h>
+
+#include <string>
+#include <vector>
+
+#include "common/http.h"
+
+namespace weir {
+
+/// The text exposition of everything the collectables give. Any thread.
+std::string MetricsText(const std::vector<prometheus::Collectable*>& collectables);
+
+/// A handler for /metrics. The collectables must outlive it.
+HttpHandler MetricsHandler(std::vector<prometheus::Collectable*> collectables);
+
+/// process_resident_memory_bytes, process_cpu_seconds_total, process_start_time_seconds, process_open_fds,
+/// read from /proc/self at each collection; one that cannot be read is left out.
+class ProcessMetrics final : public prometheus::Collectable {
+ public:
+  std::vector<prometheus::MetricFamily> Collect() const override;
+};
+
+/// A family of one metric without labels, for Collectables that compute their values when asked.
+prometheus::MetricFamily GaugeFamily(std::string name, std::string help, double value);
+prometheus::MetricFamily CounterFamily(std::string name, std::string help, double value);
+
+}  // namespace weir
