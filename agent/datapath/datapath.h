@@ -61,16 +61,17 @@ struct MapFill {
   uint64_t used = 0, capacity = 0;
 };
 
-struct HelperErrors {
-  std::string counter;  // maps.h's names
+struct Counter {
+  std::string name;  // of enum weir_counter in maps.h, or a failed helper's
   uint64_t count = 0;
+  bool is_error = false;
 };
 
 struct Stats {
   uint64_t generation = 0;
   uint64_t frontends = 0;
   std::vector<MapFill> fill;
-  std::vector<HelperErrors> counters;
+  std::vector<Counter> counters;
 };
 
 class Datapath {
@@ -78,8 +79,9 @@ class Datapath {
   virtual ~Datapath() = default;
 
   /// Puts the change in force. When it returns OK, every later connect() on this node sees all of it and none
-  /// sees anything older (a grace period has passed). On an error nothing of the change is in force: the message says
-  /// what did not fit and the remedy; RESOURCE_EXHAUSTED for a full map, INVALID_ARGUMENT for a bad change.
+  /// sees anything older (a grace period has passed). On an error nothing of the change is in force: the
+  /// message says what did not fit and the remedy; RESOURCE_EXHAUSTED for a full map, INVALID_ARGUMENT for a
+  /// bad change.
   virtual Status Apply(const Change& change) = 0;
 
   /// The generation in force; 0 when nothing was ever applied. After adoption: the one the last agent left.
@@ -93,7 +95,8 @@ class Datapath {
   virtual Result<Stats> ReadStats() = 0;
   virtual Result<std::vector<SplitCount>> ReadCounts() = 0;
 
-  /// Checks that every hook is still attached to the cgroup in effect (BPF_PROG_QUERY); names the first that is not.
+  /// Checks that every hook is still attached to the cgroup in effect (BPF_PROG_QUERY); names the first that
+  /// is not.
   virtual Status CheckAttached() = 0;
 
   /// What this kernel offers, for Hello: "connect4", "sendmsg6", "set_retval", "mptcp", ...

@@ -1,6 +1,5 @@
 #include "agent/datapath/grace.h"
 
-#include <bpf/libbpf.h>
 #include <linux/membarrier.h>
 #include <sched.h>
 #include <sys/syscall.h>
@@ -11,20 +10,35 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <fstream>
+#include <string>
 
 namespace weir::datapath {
 namespace {
 
 constexpr auto kPatience = std::chrono::seconds(5);
 
+/// One more than the highest CPU number this kernel may use: "0-3,8-11" gives 12. All elements if that is
+/// unknown.
+uint32_t ReadCpuBound() {
+  std::ifstream file("/sys/devices/system/cpu/possible");
+  std::string mask;
+  std::getline(file, mask);
+  const size_t digits = mask.find_last_of(",-") + 1;  // npos + 1 is 0
+  if (mask.empty() || digits >= mask.size()) return WEIR_GRACE_CPUS;
+  const unsigned long highest = std::strtoul(mask.c_str() + digits, nullptr, 10);
+  return static_cast<uint32_t>(std::min<unsigned long>(highest + 1, WEIR_GRACE_CPUS));
+}
+
 uint64_t Load(uint64_t& value) { return std::atomic_ref(value).load(std::memory_order_acquire); }
 
-/// No reader of `phase` is in flight. Departures are summed first: a reader that leaves in between is missed, one
-/// that is counted as departed has been counted as entered (srcu_readers_active_idx_check).
+/// No reader of `phase` is in flight. Departures are summed first: a reader that leaves in between is missed,
+/// one that is counted as departed has been counted as entered (srcu_readers_active_idx_check).
 bool Drained(const Maps& maps, uint32_t cpus, uint32_t phase) {
   uint64_t left = 0;
   uint64_t entered = 0;
-  for (uint32_t cpu = 0; cpu < cpus; ++cpu) left += Load(reinterpret_cast<uint64_t&>(maps.grace[cpu].left[phase]));
+  for (uint32_t cpu = 0; cpu < cpus; ++cpu)
+    left += Load(reinterpret_cast<uint64_t&>(maps.grace[cpu].left[phase]));
   std::atomic_thread_fence(std::memory_order_seq_cst);
   for (uint32_t cpu = 0; cpu < cpus; ++cpu) {
     entered += Load(reinterpret_cast<uint64_t&>(maps.grace[cpu].entered[phase]));
@@ -49,7 +63,7 @@ bool WaitForPhase(const Maps& maps, uint32_t cpus, uint32_t phase) {
 }  // namespace
 
 bool WaitForReaders(const Maps& maps) {
-  const auto cpus = static_cast<uint32_t>(std::clamp(libbpf_num_possible_cpus(), 1, WEIR_GRACE_CPUS));
+  static const uint32_t cpus = ReadCpuBound();
   std::atomic_ref<uint32_t> phase(reinterpret_cast<uint32_t&>(maps.state[0].phase));
   std::atomic_thread_fence(std::memory_order_seq_cst);
   const uint32_t old = phase.load(std::memory_order_relaxed) & 1;
@@ -57,7 +71,8 @@ bool WaitForReaders(const Maps& maps) {
   bool drained = WaitForPhase(maps, cpus, old ^ 1);
   phase.store(old ^ 1, std::memory_order_seq_cst);
   drained = WaitForPhase(maps, cpus, old) && drained;
-  if (!drained && syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0) std::abort();  // no way to be safe
+  if (!drained && syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0)
+    std::abort();  // no way to be safe
   std::atomic_thread_fence(std::memory_order_seq_cst);
   return drained;
 }

@@ -5,7 +5,6 @@
 #include <linux/bpf.h>
 #include <sys/mman.h>
 
-#include <array>
 #include <cerrno>
 #include <cstdio>
 
@@ -21,7 +20,8 @@ MapShape Shape(const std::string& name, const MapSizes& sizes) {
   if (name == "weir_vips") return {BPF_MAP_TYPE_HASH, sizeof(weir_vip_key), 4, sizes.service_entries()};
   if (name == "weir_services") return {BPF_MAP_TYPE_ARRAY, 4, sizeof(weir_service), sizes.service_entries()};
   if (name == "weir_splits") return {BPF_MAP_TYPE_ARRAY, 4, sizeof(weir_split), sizes.split_entries()};
-  if (name == "weir_endpoints") return {BPF_MAP_TYPE_ARRAY, 4, sizeof(weir_endpoint), sizes.endpoint_entries()};
+  if (name == "weir_endpoints")
+    return {BPF_MAP_TYPE_ARRAY, 4, sizeof(weir_endpoint), sizes.endpoint_entries()};
   if (name == "weir_cursors") return {BPF_MAP_TYPE_ARRAY, 4, sizeof(weir_cursor), sizes.cursor_entries()};
   if (name == "weir_grace") return {BPF_MAP_TYPE_ARRAY, 4, sizeof(weir_grace_cpu), WEIR_GRACE_CPUS};
   if (name == "weir_state") return {BPF_MAP_TYPE_ARRAY, 4, sizeof(weir_state), 1};
@@ -33,7 +33,16 @@ MapShape Shape(const std::string& name, const MapSizes& sizes) {
   return {BPF_MAP_TYPE_PERCPU_ARRAY, 4, 8, WEIR_COUNTER_MAX};
 }
 
-/// Calls visit(key, next) for each key of a hash map; keys that come or go meanwhile may be missed.
+/// A hash map answers EBUSY where a program on this CPU holds the bucket (htab_lock_bucket): it is free at
+/// once.
+template <typename Call>
+int RetryBusy(Call call) {
+  int error = call();
+  for (int round = 0; error == -EBUSY && round < 1000; ++round) error = call();
+  return error;
+}
+
+/// Calls visit(key) for each key of a hash map; keys that come or go meanwhile may be missed.
 template <typename Key, typename Visit>
 Status ForEachKey(int fd, Visit visit) {
   Key key{};
@@ -82,7 +91,8 @@ std::optional<MapSizes> MapSizes::FromDirectoryName(std::string_view name) {
   MapSizes sizes;
   unsigned schema = 0;
   const std::string text(name);
-  if (std::sscanf(text.c_str(), "v%u-s%u-e%u-a%u", &schema, &sizes.services, &sizes.endpoints, &sizes.affinity) != 4 ||
+  if (std::sscanf(text.c_str(), "v%u-s%u-e%u-a%u", &schema, &sizes.services, &sizes.endpoints,
+                  &sizes.affinity) != 4 ||
       schema != WEIR_SCHEMA_VERSION || sizes.DirectoryName() != text) {
     return std::nullopt;
   }
@@ -102,7 +112,7 @@ Result<Maps> Maps::Open(const std::string& directory, const MapSizes& sizes) {
   for (const std::string& name : MapNames()) {
     const std::string path = directory + "/" + name;
     UniqueFd fd(bpf_obj_get(path.c_str()));
-    if (!fd) return ErrnoStatus(errno, fmt::format("open pinned map {}", path));
+    if (!fd.valid()) return ErrnoStatus(errno, fmt::format("open pinned map {}", path));
     bpf_map_info info{};
     uint32_t length = sizeof info;
     if (bpf_obj_get_info_by_fd(fd.get(), &info, &length) != 0) return ErrnoStatus(errno, "info of " + path);
@@ -110,9 +120,10 @@ Result<Maps> Maps::Open(const std::string& directory, const MapSizes& sizes) {
     if (info.type != want.type || info.key_size != want.key_size || info.value_size != want.value_size ||
         (want.entries != 0 && info.max_entries != want.entries)) {
       return FailedPrecondition(
-          "{}: found type {} key {} value {} entries {}, expected {} {} {} {}; run weir-agent --detach and start again",
-          path, info.type, info.key_size, info.value_size, info.max_entries, want.type, want.key_size, want.value_size,
-          want.entries);
+          "{}: found type {} key {} value {} entries {}, expected {} {} {} {}; run weir-agent --detach and "
+          "start again",
+          path, info.type, info.key_size, info.value_size, info.max_entries, want.type, want.key_size,
+          want.value_size, want.entries);
     }
     maps.fds_.emplace_back(name, std::move(fd));
   }
@@ -132,16 +143,18 @@ int Maps::fd(const std::string& name) const {
 }
 
 Status Maps::InsertVip(const weir_vip_key& key, uint32_t service) const {
-  const int error = bpf_map_update_elem(fd("weir_vips"), &key, &service, BPF_NOEXIST);
+  const int map = fd("weir_vips");
+  const int error = RetryBusy([&] { return bpf_map_update_elem(map, &key, &service, BPF_ANY); });
   if (error == -E2BIG) {
-    return Error(absl::StatusCode::kResourceExhausted, "map weir_vips is full ({} entries): raise --max-services",
-                 sizes_.service_entries());
+    return Error(absl::StatusCode::kResourceExhausted,
+                 "map weir_vips is full ({} entries): raise --max-services", sizes_.service_entries());
   }
   return error == 0 ? OkStatus() : ErrnoStatus(-error, "insert into weir_vips");
 }
 
 Status Maps::DeleteVip(const weir_vip_key& key) const {
-  const int error = bpf_map_delete_elem(fd("weir_vips"), &key);
+  const int map = fd("weir_vips");
+  const int error = RetryBusy([&] { return bpf_map_delete_elem(map, &key); });
   return error == 0 || error == -ENOENT ? OkStatus() : ErrnoStatus(-error, "delete from weir_vips");
 }
 

@@ -1,5 +1,5 @@
-// The pinned maps as user space sees them: the mmapable arrays as memory, the others by system call. Owns its fds.
-// Not thread-safe, except that BPF programs read the arrays meanwhile.
+// The pinned maps as user space sees them: the mmapable arrays as memory, the others by system call. Owns its
+// fds. Not thread-safe, except that BPF programs read the arrays meanwhile.
 #pragma once
 
 #include <cstddef>
@@ -44,7 +44,8 @@ class SharedArray {
 
 /// How many entries the maps hold; names their pin directory.
 struct MapSizes {
-  uint32_t services = 0;   // frontends at most; the maps hold twice as many, so that a whole change fits beside the old
+  uint32_t services =
+      0;  // frontends at most; the maps hold twice as many, so that a whole change fits beside the old
   uint32_t endpoints = 0;  // likewise
   uint32_t affinity = 0;
 

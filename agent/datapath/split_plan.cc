@@ -52,10 +52,11 @@ std::string ToString(const FrontendKey& key) {
 
 Status Validate(const Frontend& frontend) {
   const std::string name = ToString(frontend.key);
-  if (frontend.key.address.port == 0) return InvalidArgument("frontend {}: port: found 0, expected 1..65535", name);
+  if (frontend.key.address.port == 0)
+    return InvalidArgument("frontend {}: port: found 0, expected 1..65535", name);
   if (frontend.variants.size() > WEIR_MAX_VARIANTS) {
-    return InvalidArgument("frontend {}: variants: found {}, expected at most {}", name, frontend.variants.size(),
-                           WEIR_MAX_VARIANTS);
+    return InvalidArgument("frontend {}: variants: found {}, expected at most {}", name,
+                           frontend.variants.size(), WEIR_MAX_VARIANTS);
   }
   std::set<std::string_view> revisions;
   for (const Variant& variant : frontend.variants) {
@@ -63,12 +64,12 @@ Status Validate(const Frontend& frontend) {
       return InvalidArgument("frontend {}: variants: revision \"{}\" is given twice", name, variant.revision);
     }
     if (variant.weight > WEIR_MAX_WEIGHT) {
-      return InvalidArgument("frontend {}: variant \"{}\": weight: found {}, expected 0..{}", name, variant.revision,
-                             variant.weight, WEIR_MAX_WEIGHT);
+      return InvalidArgument("frontend {}: variant \"{}\": weight: found {}, expected 0..{}", name,
+                             variant.revision, variant.weight, WEIR_MAX_WEIGHT);
     }
     for (const SocketAddress& endpoint : variant.endpoints) {
-      const std::string where = fmt::format("frontend {}: variant \"{}\": endpoint {}", name, variant.revision,
-                                            weir::ToString(endpoint));
+      const std::string where = fmt::format("frontend {}: variant \"{}\": endpoint {}", name,
+                                            variant.revision, weir::ToString(endpoint));
       if (endpoint.port == 0) return InvalidArgument("{}: port 0, expected 1..65535", where);
       if (endpoint.address.family() != frontend.key.address.address.family()) {
         return InvalidArgument("{}: not of the frontend's address family", where);

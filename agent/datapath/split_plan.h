@@ -25,18 +25,19 @@ struct SplitPlan {
   uint32_t total_weight = 0;
 };
 
-/// The variants that take part: weight above 0 and, unless each refuses its own share, at least one endpoint; so one
-/// without endpoints gives its share to the others, in proportion.
+/// The variants that take part: weight above 0 and, unless each refuses its own share, at least one endpoint;
+/// so one without endpoints gives its share to the others, in proportion.
 SplitPlan MakePlan(const Frontend& frontend);
 
-/// Who gets connection 0 of a split of more than two: the variant whose part of [0, 1) `phase` (of 2^32) falls in.
+/// Who gets connection 0 of a split of more than two: the variant whose part of [0, 1) `phase` (of 2^32)
+/// falls in.
 uint32_t FirstPick(const SplitPlan& plan, uint32_t phase);
 
 /// `phase` scaled to [0, total_weight).
 uint32_t Offset(const SplitPlan& plan, uint32_t phase);
 
-/// INVALID_ARGUMENT naming the frontend and the field: more than 16 variants, weights above 1,000,000, two variants of one
-/// name, port 0, an endpoint of the other family, an endpoint that is the frontend itself.
+/// INVALID_ARGUMENT naming the frontend and the field: more than 16 variants, weights above 1,000,000, two
+/// variants of one name, port 0, an endpoint of the other family, an endpoint that is the frontend itself.
 Status Validate(const Frontend& frontend);
 
 /// "TCP 127.0.0.1:80".

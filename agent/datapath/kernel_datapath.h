@@ -1,0 +1,50 @@
+// The Datapath that programs the kernel. Not thread-safe.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/datapath/loader.h"
+#include "agent/datapath/split_table.h"
+
+namespace weir::datapath {
+
+struct Options {
+  std::string cgroup_path;        // a directory of a cgroup2 hierarchy; what runs below it is divided
+  std::string bpffs_dir;          // for pins; made if missing
+  uint32_t max_services = 12288;  // frontends: VIP, port and protocol
+  uint32_t max_endpoints = 131072;
+  uint32_t max_affinity = 32768;  // network namespaces x frontends with session affinity
+};
+
+class KernelDatapath : public Datapath {
+ public:
+  /// Loads and attaches; adopts what an earlier agent left under bpffs_dir, with its split in force all the
+  /// while. FAILED_PRECONDITION names what is missing: a capability, cgroup2, bpffs, a hook of the kernel.
+  static Result<std::unique_ptr<KernelDatapath>> Open(const Options& options);
+
+  /// Removes all links and maps that are pinned under bpffs_dir, and the directory if nothing else is in it;
+  /// returns what was removed. Programs of others stay. No agent may be running on the directory.
+  static Result<std::vector<std::string>> Detach(const std::string& bpffs_dir);
+
+  Status Apply(const Change& change) override;
+  uint64_t Generation() const override { return table_.generation(); }
+  std::string ControllerId() const override { return table_.controller_id(); }
+  void SetNodeNumber(uint32_t number) override { table_.set_node_number(number); }
+  Result<Stats> ReadStats() override { return table_.ReadStats(); }
+  Result<std::vector<SplitCount>> ReadCounts() override { return table_.ReadCounts(); }
+  Status CheckAttached() override;
+  std::vector<std::string> Abilities() const override { return abilities_; }
+
+ private:
+  KernelDatapath(Options options, UniqueFd cgroup, Programs programs, SplitTable table);
+
+  Options options_;
+  UniqueFd cgroup_;
+  Programs programs_;
+  SplitTable table_;
+  std::vector<std::string> abilities_;
+};
+
+}  // namespace weir::datapath

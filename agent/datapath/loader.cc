@@ -1,0 +1,168 @@
+#include "agent/datapath/loader.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include <cerrno>
+#include <cstdarg>
+#include <filesystem>
+
+#include "socket.skel.h"
+
+namespace weir::datapath {
+namespace {
+
+constexpr std::string_view kUnfinished = ".new";
+
+/// Maps whose layout does not depend on the sizes: a resize carries them on.
+bool IsShared(const std::string& name) {
+  return name == "weir_socks" || name == "weir_udp_flows" || name == "weir_counters" ||
+         name == "weir_grace" || name == "weir_state";
+}
+
+/// libbpf tells why a load failed only through its print function.
+thread_local std::string libbpf_messages;
+
+int CollectMessage(libbpf_print_level level, const char* format, va_list arguments) {
+  if (level != LIBBPF_WARN) return 0;
+  char line[512];
+  const int length = vsnprintf(line, sizeof line, format, arguments);
+  if (libbpf_messages.size() < 8192) libbpf_messages += line;
+  return length;
+}
+
+void SetSizes(weir_socket* skeleton, const MapSizes& sizes) {
+  bpf_map__set_max_entries(skeleton->maps.weir_vips, sizes.service_entries());
+  bpf_map__set_max_entries(skeleton->maps.weir_services, sizes.service_entries());
+  bpf_map__set_max_entries(skeleton->maps.weir_splits, sizes.split_entries());
+  bpf_map__set_max_entries(skeleton->maps.weir_cursors, sizes.cursor_entries());
+  bpf_map__set_max_entries(skeleton->maps.weir_endpoints, sizes.endpoint_entries());
+  bpf_map__set_max_entries(skeleton->maps.weir_affinity, sizes.affinity);
+}
+
+Status ReusePinned(bpf_object* object, const std::string& name, const std::string& directory) {
+  const std::string path = directory + "/" + name;
+  const UniqueFd fd(bpf_obj_get(path.c_str()));
+  if (!fd.valid()) return ErrnoStatus(errno, "open pinned map " + path);
+  bpf_map* map = bpf_object__find_map_by_name(object, name.c_str());
+  const int error = bpf_map__reuse_fd(map, fd.get());
+  return error == 0 ? OkStatus() : ErrnoStatus(-error, "reuse " + path);
+}
+
+Status PinMaps(bpf_object* object, const std::string& directory) {
+  const std::string fresh = directory + std::string(kUnfinished);
+  std::error_code error;
+  std::filesystem::create_directories(fresh, error);
+  if (error) return ErrnoStatus(error.value(), "mkdir " + fresh);
+  for (const std::string& name : MapNames()) {
+    const int fd = bpf_map__fd(bpf_object__find_map_by_name(object, name.c_str()));
+    const std::string path = fresh + "/" + name;
+    if (bpf_obj_pin(fd, path.c_str()) != 0) return ErrnoStatus(errno, "pin " + path);
+  }
+  std::filesystem::rename(fresh, directory, error);
+  return error ? ErrnoStatus(error.value(), "rename " + fresh) : OkStatus();
+}
+
+}  // namespace
+
+void Programs::Destroy::operator()(weir_socket* skeleton) const { weir_socket__destroy(skeleton); }
+Programs::Programs(std::unique_ptr<weir_socket, Destroy> skeleton) : skeleton_(std::move(skeleton)) {}
+Programs::Programs(Programs&&) noexcept = default;
+Programs& Programs::operator=(Programs&&) noexcept = default;
+Programs::~Programs() = default;
+
+Result<Programs> Programs::Load(const std::string& map_directory, const MapSizes& sizes,
+                                const std::string& shared) {
+  libbpf_set_print(CollectMessage);
+  libbpf_messages.clear();
+  std::unique_ptr<weir_socket, Destroy> skeleton(weir_socket__open());
+  if (!skeleton) return ErrnoStatus(errno, "open the BPF object");
+  SetSizes(skeleton.get(), sizes);
+  skeleton->rodata->weir_have_mptcp =
+      libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_skc_to_mptcp_sock, nullptr) == 1;
+  std::error_code error;
+  const bool exists = std::filesystem::exists(map_directory, error);
+  for (const std::string& name : MapNames()) {
+    if (exists) {
+      RETURN_IF_ERROR(ReusePinned(skeleton->obj, name, map_directory));
+    } else if (!shared.empty() && IsShared(name)) {
+      RETURN_IF_ERROR(ReusePinned(skeleton->obj, name, shared));
+    }
+  }
+  if (const int failed = weir_socket__load(skeleton.get()); failed != 0) {
+    return Annotate(ErrnoStatus(-failed, libbpf_messages),
+                    "load the BPF programs (Linux 5.18 or later with cgroup BPF is needed)");
+  }
+  if (!exists) RETURN_IF_ERROR(PinMaps(skeleton->obj, map_directory));
+  return Programs(std::move(skeleton));
+}
+
+Result<int> Programs::ProgramFd(const Hook& hook) const {
+  const std::string name = std::string("weir_") + hook.name;
+  bpf_program* program = bpf_object__find_program_by_name(skeleton_->obj, name.c_str());
+  if (program == nullptr) return NotFound("program {} is not in the BPF object", name);
+  return bpf_program__fd(program);
+}
+
+Status Programs::Attach(int cgroup_fd, const std::string& bpffs_directory) const {
+  for (const Hook& hook : Hooks()) {
+    ASSIGN_OR_RETURN(const int fd, ProgramFd(hook));
+    RETURN_IF_ERROR(AttachHook(hook, fd, cgroup_fd, bpffs_directory));
+  }
+  return OkStatus();
+}
+
+Status Programs::Check(int cgroup_fd) const {
+  for (const Hook& hook : Hooks()) {
+    ASSIGN_OR_RETURN(const int fd, ProgramFd(hook));
+    bpf_prog_info info{};
+    uint32_t length = sizeof info;
+    if (bpf_obj_get_info_by_fd(fd, &info, &length) != 0) return ErrnoStatus(errno, "program info");
+    RETURN_IF_ERROR(CheckHook(hook, info.id, cgroup_fd));
+  }
+  return OkStatus();
+}
+
+namespace {
+
+/// Entries of a bpffs directory that are map directories once `suffix` is taken off.
+std::vector<std::string> ListWithSuffix(const std::string& bpffs_directory, std::string_view suffix) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(bpffs_directory, error)) {
+    const std::string name = entry.path().filename();
+    if (!name.ends_with(suffix)) continue;
+    if (MapSizes::FromDirectoryName(name.substr(0, name.size() - suffix.size()))) names.push_back(name);
+  }
+  return names;
+}
+
+}  // namespace
+
+std::vector<std::string> ListMapDirectories(const std::string& bpffs_directory) {
+  return ListWithSuffix(bpffs_directory, "");
+}
+
+Result<std::vector<std::string>> RemoveUnfinished(const std::string& bpffs_directory) {
+  std::vector<std::string> removed;
+  for (const std::string& name : ListWithSuffix(bpffs_directory, kUnfinished)) {
+    ASSIGN_OR_RETURN(const std::vector<std::string> gone, RemoveMapDirectory(bpffs_directory + "/" + name));
+    removed.insert(removed.end(), gone.begin(), gone.end());
+  }
+  return removed;
+}
+
+Result<std::vector<std::string>> RemoveMapDirectory(const std::string& directory) {
+  std::vector<std::string> removed;
+  std::error_code error;
+  for (const std::string& name : MapNames()) {
+    const std::string path = directory + "/" + name;
+    if (std::filesystem::remove(path, error)) removed.push_back(path);
+    if (error) return ErrnoStatus(error.value(), "unlink " + path);
+  }
+  if (std::filesystem::remove(directory, error)) removed.push_back(directory);
+  if (error) return ErrnoStatus(error.value(), "rmdir " + directory);
+  return removed;
+}
+
+}  // namespace weir::datapath

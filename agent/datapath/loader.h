@@ -1,0 +1,54 @@
+// The BPF object: loads it, pins its maps under a directory named for their layout, attaches its programs.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/datapath/hooks.h"
+#include "agent/datapath/maps.h"
+
+struct weir_socket;
+
+namespace weir::datapath {
+
+/// Loaded programs. Owns the skeleton; pins and links outlive it.
+class Programs {
+ public:
+  /// Loads the object. With a map directory that exists, its programs use those maps; otherwise maps of
+  /// `sizes` are made and pinned there, all or none (a directory is filled under another name and renamed).
+  /// `shared` names an earlier map directory whose per-socket records, counters and reader counts are carried
+  /// on; empty: none.
+  static Result<Programs> Load(const std::string& map_directory, const MapSizes& sizes,
+                               const std::string& shared);
+
+  Programs(Programs&&) noexcept;
+  Programs& operator=(Programs&&) noexcept;
+  ~Programs();
+
+  /// Every hook onto the cgroup; the first failure is returned, what was attached stays.
+  Status Attach(int cgroup_fd, const std::string& bpffs_directory) const;
+  /// Every program in effect at the cgroup.
+  Status Check(int cgroup_fd) const;
+
+ private:
+  struct Destroy {
+    void operator()(weir_socket* skeleton) const;
+  };
+  explicit Programs(std::unique_ptr<weir_socket, Destroy> skeleton);
+  Result<int> ProgramFd(const Hook& hook) const;
+
+  std::unique_ptr<weir_socket, Destroy> skeleton_;
+};
+
+/// Names of the map directories in a bpffs directory.
+std::vector<std::string> ListMapDirectories(const std::string& bpffs_directory);
+
+/// Removes map directories that an agent was killed over before they were complete; returns the paths.
+Result<std::vector<std::string>> RemoveUnfinished(const std::string& bpffs_directory);
+
+/// Unpins the maps of a directory and removes it; returns the paths. What is not ours in it stays, and so
+/// does the directory.
+Result<std::vector<std::string>> RemoveMapDirectory(const std::string& directory);
+
+}  // namespace weir::datapath
