@@ -18,6 +18,8 @@
 namespace weir::datapath {
 namespace {
 
+constexpr const char* kFresh = "_new";  // bpffs allows no dots in names (kernel/bpf/inode.c)
+
 std::string LinkPath(const Hook& hook, const std::string& directory) {
   return directory + "/link_" + hook.name;
 }
@@ -72,7 +74,7 @@ Status AttachHook(const Hook& hook, int program_fd, int cgroup_fd, const std::st
         fmt::format("attach {}{}", hook.name,
                     error == EINVAL ? " (this kernel lacks the hook; Linux 5.18 or later is needed)" : ""));
   }
-  const std::string fresh = path + ".new";
+  const std::string fresh = path + kFresh;
   if (unlink(fresh.c_str()) != 0 && errno != ENOENT) return ErrnoStatus(errno, "unlink " + fresh);
   if (bpf_obj_pin(link.get(), fresh.c_str()) != 0) return ErrnoStatus(errno, "pin " + fresh);
   // The new link works already; the old one goes with its last reference.
@@ -97,7 +99,7 @@ Result<std::vector<std::string>> RemoveHooks(const std::string& directory) {
   std::vector<std::string> removed;
   for (auto hook = Hooks().rbegin(); hook != Hooks().rend(); ++hook) {
     const std::string path = LinkPath(*hook, directory);
-    for (const std::string& pin : {path, path + ".new"}) {
+    for (const std::string& pin : {path, path + kFresh}) {
       const UniqueFd link(bpf_obj_get(pin.c_str()));
       // Detaching fails only where the cgroup went first, and with it the attachment.
       if (link.valid()) bpf_link_detach(link.get());

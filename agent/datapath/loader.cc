@@ -12,7 +12,7 @@
 namespace weir::datapath {
 namespace {
 
-constexpr std::string_view kUnfinished = ".new";
+constexpr std::string_view kUnfinished = "_new";
 
 /// Maps whose layout does not depend on the sizes: a resize carries them on.
 bool IsShared(const std::string& name) {
