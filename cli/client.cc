@@ -1,0 +1,87 @@
+#include "cli/client.h"
+
+#include <grpcpp/create_channel.h>
+#include <grpcpp/support/channel_arguments.h>
+
+#include <utility>
+
+#include "common/tls.h"
+
+namespace weir::cli {
+namespace {
+
+constexpr int kMaxMessageBytes =
+    256 << 20;  // a listing of 10,000 services with their endpoints is some 20 MiB
+constexpr int kMaxReconnectBackoffMs = 1000;
+
+}  // namespace
+
+Client::Client(ClientOptions options, std::shared_ptr<grpc::Channel> channel)
+    : options_(std::move(options)), channel_(std::move(channel)), stub_(v1::WeirService::NewStub(channel_)) {}
+
+Result<std::unique_ptr<Client>> Client::Create(const ClientOptions& options) {
+  RETURN_IF_ERROR(CheckTlsFlags(options.tls, /*server=*/false));
+  ASSIGN_OR_RETURN(auto credentials, ChannelCredentials("--server", options.server, options.tls));
+  grpc::ChannelArguments arguments;
+  // A proxy from the environment is for the web, not for a controller beside us.
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxReconnectBackoffMs);
+  return std::unique_ptr<Client>(
+      new Client(options, grpc::CreateCustomChannel(options.server, credentials, arguments)));
+}
+
+Status Client::Explain(const grpc::Status& status) const {
+  const std::string& detail = status.error_message();
+  switch (status.error_code()) {
+    case grpc::StatusCode::UNAVAILABLE:
+      return Error(
+          absl::StatusCode::kUnavailable,
+          "no controller answers at {} ({}); is weir-controller running there? --server or WEIR_SERVER names "
+          "its gRPC address{}",
+          options_.server, detail,
+          options_.tls.client_tls() ? "" : ", and --tls-ca is needed where it listens with TLS");
+    case grpc::StatusCode::DEADLINE_EXCEEDED:
+      return Error(absl::StatusCode::kDeadlineExceeded,
+                   "the controller at {} did not answer within {} ms; --request-timeout gives it longer",
+                   options_.server, options_.call_timeout.count());
+    case grpc::StatusCode::UNIMPLEMENTED:
+      return Error(absl::StatusCode::kUnimplemented,
+                   "what answers at {} does not know this call ({}): an older controller, or another program",
+                   options_.server, detail);
+    default:
+      return Status(static_cast<absl::StatusCode>(status.error_code()), ToAbsl(detail));
+  }
+}
+
+Status Client::WatchRollouts(const v1::ListRequest& request, Deadline deadline,
+                             const std::function<bool(const v1::RolloutEvent&)>& on_event,
+                             const std::function<void()>& on_lost) {
+  const auto until = deadline.value_or(std::chrono::system_clock::time_point::max());
+  bool answered = false;
+  while (true) {
+    grpc::ClientContext context;
+    if (deadline) context.set_deadline(*deadline);
+    const auto stream = stub_->WatchRollouts(&context, request);
+    v1::RolloutEvent event;
+    while (stream->Read(&event)) {
+      answered = true;
+      if (!on_event(event)) {
+        context.TryCancel();
+        return OkStatus();
+      }
+    }
+    const grpc::Status status = stream->Finish();
+    if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED && deadline) {
+      return Error(absl::StatusCode::kDeadlineExceeded, "the time is over");
+    }
+    // An OK end is a controller that stops in good order.
+    const bool gone = status.ok() || status.error_code() == grpc::StatusCode::UNAVAILABLE;
+    if (!answered || !gone) return Explain(status);
+    on_lost();
+    if (!channel_->WaitForConnected(until))
+      return Error(absl::StatusCode::kDeadlineExceeded, "the time is over");
+  }
+}
+
+}  // namespace weir::cli

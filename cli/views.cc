@@ -1,0 +1,198 @@
+#include "cli/views.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "common/net.h"
+
+namespace weir::cli {
+namespace {
+
+constexpr uint32_t kPercent = 100;
+
+std::vector<std::string> WithNamespace(std::vector<std::string> header, const ViewOptions& options) {
+  if (options.with_namespace) header.insert(header.begin(), "NAMESPACE");
+  return header;
+}
+
+Row WithNamespace(Row row, const std::string& namespace_name, const ViewOptions& options) {
+  if (options.with_namespace) row.insert(row.begin(), Cell{namespace_name});
+  return row;
+}
+
+void Append(Row& row, std::initializer_list<Cell> cells) { row.insert(row.end(), cells); }
+
+std::string Joined(const google::protobuf::RepeatedPtrField<std::string>& words, std::string_view separator) {
+  return fmt::format("{}", fmt::join(words, separator));
+}
+
+std::string_view RoleWord(v1::Role role) {
+  switch (role) {
+    case v1::ROLE_STABLE:
+      return "stable";
+    case v1::ROLE_CANARY:
+      return "canary";
+    case v1::ROLE_BACKEND:
+      return "backend";
+    default:
+      return "";
+  }
+}
+
+template <typename Value>
+std::string PerVariant(const google::protobuf::RepeatedPtrField<v1::VariantStatus>& variants, Value value) {
+  std::vector<std::string> parts;
+  for (const v1::VariantStatus& variant : variants) {
+    parts.push_back(fmt::format("{}={}", variant.revision(), value(variant)));
+  }
+  return fmt::format("{}", fmt::join(parts, " "));
+}
+
+std::string Fraction(uint64_t part, uint64_t whole) { return fmt::format("{}/{}", part, whole); }
+
+Color EndpointColor(uint32_t ready) { return ready == 0 ? Color::kRed : Color::kNone; }
+
+}  // namespace
+
+Color PhaseColor(const std::string& phase) {
+  if (phase == "Healthy") return Color::kGreen;
+  if (phase == "Paused") return Color::kYellow;
+  if (phase == "Progressing") return Color::kBlue;
+  return Color::kRed;
+}
+
+std::string WeightText(uint32_t weight, uint32_t max_weight) {
+  return max_weight == kPercent ? fmt::format("{}%", weight) : Fraction(weight, max_weight);
+}
+
+std::string StepText(const v1::Rollout& rollout) {
+  const auto steps = static_cast<uint32_t>(rollout.steps_size());
+  if (steps == 0) return "";
+  return Fraction(std::min(rollout.current_step_index() + 1, steps), steps);
+}
+
+std::string Summary(const v1::Rollout& rollout) {
+  std::string text = rollout.phase();
+  const auto index = static_cast<int>(rollout.current_step_index());
+  if (rollout.phase() != "Healthy" && index < rollout.steps_size()) {
+    text += fmt::format(", step {} ({})", StepText(rollout), rollout.steps(index).text());
+  }
+  if (!rollout.canary_revision().empty()) {
+    text += fmt::format(", {} at {}", rollout.canary_revision(),
+                        WeightText(rollout.canary_weight(), rollout.max_weight()));
+  } else if (!rollout.stable_revision().empty()) {
+    text += fmt::format(", all traffic to {}", rollout.stable_revision());
+  }
+  return text;
+}
+
+std::string AgeText(int64_t milliseconds) {
+  const int64_t seconds = std::max<int64_t>(0, milliseconds / 1000);
+  if (seconds < 120) return fmt::format("{}s", seconds);
+  if (seconds < 120 * 60) return fmt::format("{}m", seconds / 60);
+  if (seconds < 48 * 3600) return fmt::format("{}h", seconds / 3600);
+  return fmt::format("{}d", seconds / 86400);
+}
+
+std::string FrontendText(const v1::FrontendKey& key) {
+  const auto address = IpAddress::FromBytes(key.address());
+  const std::string place = address ? ToString(SocketAddress{*address, static_cast<uint16_t>(key.port())})
+                                    : fmt::format("?:{}", key.port());
+  return fmt::format("{}/{}", place, key.protocol() == v1::PROTOCOL_UDP ? "UDP" : "TCP");
+}
+
+std::vector<std::string> RolloutHeader(const ViewOptions& options) {
+  std::vector<std::string> header{"NAME",   "PHASE", "STEP",       "WEIGHT",  "REVISION",
+                                  "STABLE", "NODES", "GENERATION", "UPDATED", "MESSAGE"};
+  if (options.wide) header.insert(header.end(), {"SERVICE", "OBSERVED", "BEHIND", "REFUSING"});
+  return WithNamespace(std::move(header), options);
+}
+
+Row RolloutRow(const v1::Rollout& rollout, const ViewOptions& options) {
+  const bool all_acked = rollout.nodes_acked() >= rollout.nodes_desired();
+  Row row{
+      {rollout.name(), Color::kBold},
+      {rollout.phase(), PhaseColor(rollout.phase())},
+      {StepText(rollout)},
+      {WeightText(rollout.canary_weight(), rollout.max_weight())},
+      {rollout.revision()},
+      {rollout.stable_revision()},
+      {Fraction(rollout.nodes_acked(), rollout.nodes_desired()), all_acked ? Color::kNone : Color::kYellow},
+      {std::to_string(rollout.generation())},
+      {rollout.updated_unix_ms() == 0 ? "" : AgeText(options.now_unix_ms - rollout.updated_unix_ms())},
+      {rollout.message()}};
+  if (options.wide) {
+    Append(row, {{rollout.service()},
+                 {PerVariant(rollout.variants(), [](const auto& v) { return v.connections_observed(); })},
+                 {Joined(rollout.nodes_behind(), ","), Color::kYellow},
+                 {Joined(rollout.nodes_refusing(), "; "), Color::kRed}});
+  }
+  return WithNamespace(std::move(row), rollout.namespace_(), options);
+}
+
+std::vector<std::string> SplitHeader(const ViewOptions& options) {
+  std::vector<std::string> header{"SERVICE", "PORT", "ADDRESS", "SOURCE", "WEIGHTS", "OBSERVED"};
+  if (options.wide) header.insert(header.end(), {"READY", "ROLES", "NODES"});
+  return WithNamespace(std::move(header), options);
+}
+
+Row SplitRow(const v1::Split& split, const ViewOptions& options) {
+  const auto observed = [](const v1::VariantStatus& v) { return v.connections_observed(); };
+  Row row{{split.service(), Color::kBold},
+          {split.port_name()},
+          {FrontendText(split.key())},
+          {split.source()},
+          {PerVariant(split.variants(), [](const auto& v) { return v.weight(); })},
+          {PerVariant(split.variants(), observed)}};
+  if (options.wide) {
+    std::vector<std::string> nodes;
+    for (const v1::NodeSplit& node : split.nodes()) {
+      nodes.push_back(fmt::format("{}: {}", node.node(), PerVariant(node.variants(), observed)));
+    }
+    Append(row,
+           {{PerVariant(split.variants(),
+                        [](const auto& v) { return Fraction(v.endpoints_ready(), v.endpoints_total()); })},
+            {PerVariant(split.variants(), [](const auto& v) { return RoleWord(v.role()); })},
+            {fmt::format("{}", fmt::join(nodes, "; "))}});
+  }
+  return WithNamespace(std::move(row), split.namespace_(), options);
+}
+
+std::vector<std::string> NodeHeader(const ViewOptions& options) {
+  std::vector<std::string> header{"NAME", "NUMBER", "CONNECTED", "GENERATION", "AGENT", "SEEN", "REFUSES"};
+  if (options.wide) header.insert(header.end(), {"KERNEL", "ABILITIES"});
+  return header;
+}
+
+Row NodeRow(const v1::Node& node, const ViewOptions& options) {
+  const bool current = node.generation_acked() == node.generation_sent();
+  Row row{
+      {node.name(), Color::kBold},
+      {std::to_string(node.number())},
+      {node.connected() ? "yes" : "no", node.connected() ? Color::kGreen : Color::kRed},
+      {Fraction(node.generation_acked(), node.generation_sent()), current ? Color::kNone : Color::kYellow},
+      {node.agent_version()},
+      {node.last_seen_unix_ms() == 0 ? "" : AgeText(options.now_unix_ms - node.last_seen_unix_ms())},
+      {node.nack_reason(), Color::kRed}};
+  if (options.wide) Append(row, {{node.kernel_release()}, {Joined(node.abilities(), ",")}});
+  return row;
+}
+
+std::vector<std::string> ServiceHeader(const ViewOptions& options) {
+  return WithNamespace({"NAME", "ADDRESSES", "ENDPOINTS", "SPLIT"}, options);
+}
+
+Row ServiceRow(const v1::ServiceInfo& service, const ViewOptions& options) {
+  std::vector<std::string> frontends;
+  for (const v1::FrontendKey& key : service.frontends()) frontends.push_back(FrontendText(key));
+  Row row{{service.name(), Color::kBold},
+          {fmt::format("{}", fmt::join(frontends, ","))},
+          {Fraction(service.endpoints_ready(), service.endpoints_total()),
+           EndpointColor(service.endpoints_ready())},
+          {service.split()}};
+  return WithNamespace(std::move(row), service.namespace_(), options);
+}
+
+}  // namespace weir::cli
