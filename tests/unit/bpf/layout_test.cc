@@ -1,0 +1,95 @@
+// The structs of maps.h have the same layout for g++ as in the BPF object's BTF.
+#include <bpf/btf.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "weir/maps.h"
+
+namespace {
+
+struct Member {
+  std::string name;
+  size_t offset;
+};
+
+class LayoutTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    btf_.reset(btf__parse(WEIR_SOCKET_OBJECT, nullptr));
+    ASSERT_NE(btf_, nullptr) << WEIR_SOCKET_OBJECT;
+  }
+
+  void Expect(const char* name, size_t size, const std::vector<Member>& members) {
+    const int id = btf__find_by_name_kind(btf_.get(), name, BTF_KIND_STRUCT);
+    ASSERT_GT(id, 0) << name << " is not in the object's BTF";
+    const btf_type* type = btf__type_by_id(btf_.get(), static_cast<uint32_t>(id));
+    EXPECT_EQ(type->size, size) << name;
+    std::map<std::string, size_t> found;
+    const btf_member* member = btf_members(type);
+    for (uint32_t i = 0; i < btf_vlen(type); ++i) {
+      found[btf__name_by_offset(btf_.get(), member[i].name_off)] = btf_member_bit_offset(type, i) / 8;
+    }
+    ASSERT_EQ(found.size(), members.size()) << name << ": members were added; name them here";
+    for (const Member& wanted : members) {
+      ASSERT_TRUE(found.contains(wanted.name)) << name << "." << wanted.name;
+      EXPECT_EQ(found[wanted.name], wanted.offset) << name << "." << wanted.name;
+    }
+  }
+
+ private:
+  struct Free {
+    void operator()(btf* object) const { btf__free(object); }
+  };
+  std::unique_ptr<btf, Free> btf_;
+};
+
+#define MEMBER(type, member) \
+  Member { #member, offsetof(struct type, member) }
+
+TEST_F(LayoutTest, MatchesTheObject) {
+  Expect("weir_vip_key", sizeof(weir_vip_key),
+         {MEMBER(weir_vip_key, address), MEMBER(weir_vip_key, port_be), MEMBER(weir_vip_key, protocol),
+          MEMBER(weir_vip_key, pad)});
+  Expect("weir_service", sizeof(weir_service), {MEMBER(weir_service, slot), MEMBER(weir_service, pad)});
+  Expect("weir_variant", sizeof(weir_variant),
+         {MEMBER(weir_variant, id), MEMBER(weir_variant, weight), MEMBER(weir_variant, first_endpoint),
+          MEMBER(weir_variant, endpoint_count), MEMBER(weir_variant, index)});
+  Expect("weir_split", sizeof(weir_split),
+         {MEMBER(weir_split, key), MEMBER(weir_split, service), MEMBER(weir_split, generation),
+          MEMBER(weir_split, cursor), MEMBER(weir_split, total_weight), MEMBER(weir_split, offset),
+          MEMBER(weir_split, affinity_timeout_s), MEMBER(weir_split, variant_count),
+          MEMBER(weir_split, first_pick), MEMBER(weir_split, on_empty), MEMBER(weir_split, pad),
+          MEMBER(weir_split, variants)});
+  Expect("weir_endpoint", sizeof(weir_endpoint),
+         {MEMBER(weir_endpoint, address), MEMBER(weir_endpoint, port_be), MEMBER(weir_endpoint, pad)});
+  Expect("weir_cursor", sizeof(weir_cursor),
+         {MEMBER(weir_cursor, lock), MEMBER(weir_cursor, pad), MEMBER(weir_cursor, next),
+          MEMBER(weir_cursor, deficit), MEMBER(weir_cursor, picked)});
+  Expect("weir_grace_cpu", sizeof(weir_grace_cpu),
+         {MEMBER(weir_grace_cpu, entered), MEMBER(weir_grace_cpu, left), MEMBER(weir_grace_cpu, pad)});
+  Expect("weir_state", sizeof(weir_state),
+         {MEMBER(weir_state, schema), MEMBER(weir_state, phase), MEMBER(weir_state, generation),
+          MEMBER(weir_state, controller_id), MEMBER(weir_state, node_number), MEMBER(weir_state, pad)});
+  Expect("weir_sock", sizeof(weir_sock),
+         {MEMBER(weir_sock, vip), MEMBER(weir_sock, endpoint), MEMBER(weir_sock, variant_id),
+          MEMBER(weir_sock, generation), MEMBER(weir_sock, connected_at_ns), MEMBER(weir_sock, service),
+          MEMBER(weir_sock, variant)});
+  Expect("weir_udp_flow", sizeof(weir_udp_flow),
+         {MEMBER(weir_udp_flow, vip), MEMBER(weir_udp_flow, endpoint), MEMBER(weir_udp_flow, variant_id),
+          MEMBER(weir_udp_flow, endpoint_index), MEMBER(weir_udp_flow, current)});
+  Expect("weir_udp_flows", sizeof(weir_udp_flows),
+         {MEMBER(weir_udp_flows, lock), MEMBER(weir_udp_flows, next), MEMBER(weir_udp_flows, flows)});
+  Expect("weir_affinity_key", sizeof(weir_affinity_key),
+         {MEMBER(weir_affinity_key, vip), MEMBER(weir_affinity_key, pad),
+          MEMBER(weir_affinity_key, netns_cookie)});
+  Expect("weir_affinity", sizeof(weir_affinity),
+         {MEMBER(weir_affinity, endpoint), MEMBER(weir_affinity, endpoint_index),
+          MEMBER(weir_affinity, variant_id), MEMBER(weir_affinity, last_used_ns)});
+}
+
+}  // namespace
