@@ -99,6 +99,16 @@ static __always_inline void weir_remember(struct bpf_sock_addr* ctx, const struc
   }
 }
 
+/* The socket dials something else now; it may have dialled a VIP before. */
+static __always_inline void weir_forget(struct bpf_sock_addr* ctx, const struct weir_vip_key* key) {
+  bpf_sk_storage_delete(&weir_socks, ctx->sk);
+  if (weir_have_mptcp && key->protocol == IPPROTO_TCP) {
+    struct mptcp_sock* mptcp = bpf_skc_to_mptcp_sock(ctx->sk);
+
+    if (mptcp) bpf_sk_storage_delete(&weir_socks, mptcp);
+  }
+}
+
 static __always_inline enum weir_verdict weir_connect(struct bpf_sock_addr* ctx,
                                                       const struct weir_vip_key* key,
                                                       struct weir_target* target) {
@@ -121,7 +131,7 @@ static __always_inline enum weir_verdict weir_connect(struct bpf_sock_addr* ctx,
   if (verdict == WEIR_CHOSEN) {
     weir_remember(ctx, key, target);
   } else {
-    bpf_sk_storage_delete(&weir_socks, ctx->sk); /* it may have dialled a VIP before */
+    weir_forget(ctx, key);
   }
   return verdict;
 }

@@ -30,6 +30,14 @@ Status CheckCapabilities() {
                fmt::join(missing, ", "));
 }
 
+/// Fills an empty table from maps of other sizes. Connections that the old programs give between this and the
+/// replacement of the links are not in the copied cursors.
+Status ImportFrom(const std::string& directory, const MapSizes& sizes, SplitTable& table) {
+  ASSIGN_OR_RETURN(Maps maps, Maps::Open(directory, sizes));
+  ASSIGN_OR_RETURN(const SplitTable earlier, SplitTable::Adopt(std::move(maps)));
+  return table.Import(earlier);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<KernelDatapath>> KernelDatapath::Open(const Options& options) {
@@ -46,22 +54,17 @@ Result<std::unique_ptr<KernelDatapath>> KernelDatapath::Open(const Options& opti
   const bool adopt = std::find(found.begin(), found.end(), wanted) != found.end();
   const std::string earlier = adopt || found.empty() ? "" : options.bpffs_dir + "/" + found.front();
 
-  const std::string directory = options.bpffs_dir + "/" + wanted;
-  ASSIGN_OR_RETURN(Programs programs, Programs::Load(directory, sizes, earlier));
-  ASSIGN_OR_RETURN(Maps maps, Maps::Open(directory, sizes));
+  ASSIGN_OR_RETURN(Programs programs, Programs::Load(options.bpffs_dir + "/" + wanted, sizes, earlier));
+  ASSIGN_OR_RETURN(Maps maps, Maps::Open(programs.maps_at(), sizes));
   ASSIGN_OR_RETURN(SplitTable table, SplitTable::Adopt(std::move(maps)));
   if (!earlier.empty()) {
-    const MapSizes earlier_sizes = *MapSizes::FromDirectoryName(found.front());
-    Status imported = [&]() -> Status {
-      ASSIGN_OR_RETURN(Maps earlier_maps, Maps::Open(earlier, earlier_sizes));
-      ASSIGN_OR_RETURN(const SplitTable earlier_table, SplitTable::Adopt(std::move(earlier_maps)));
-      return table.Import(earlier_table);
-    }();
+    const Status imported = ImportFrom(earlier, *MapSizes::FromDirectoryName(found.front()), table);
     if (!imported.ok()) {
-      RETURN_IF_ERROR(RemoveMapDirectory(directory).status());
+      RETURN_IF_ERROR(RemoveMapDirectory(programs.maps_at()).status());
       return Annotate(imported, "carry the split over to maps of other sizes");
     }
   }
+  RETURN_IF_ERROR(programs.Publish());
   RETURN_IF_ERROR(programs.Attach(cgroup.get(), options.bpffs_dir));
   // From here on every new call runs our programs on our maps.
   for (const std::string& other : ListMapDirectories(options.bpffs_dir)) {

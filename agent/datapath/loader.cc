@@ -50,23 +50,22 @@ Status ReusePinned(bpf_object* object, const std::string& name, const std::strin
 }
 
 Status PinMaps(bpf_object* object, const std::string& directory) {
-  const std::string fresh = directory + std::string(kUnfinished);
   std::error_code error;
-  std::filesystem::create_directories(fresh, error);
-  if (error) return ErrnoStatus(error.value(), "mkdir " + fresh);
+  std::filesystem::create_directories(directory, error);
+  if (error) return ErrnoStatus(error.value(), "mkdir " + directory);
   for (const std::string& name : MapNames()) {
     const int fd = bpf_map__fd(bpf_object__find_map_by_name(object, name.c_str()));
-    const std::string path = fresh + "/" + name;
+    const std::string path = directory + "/" + name;
     if (bpf_obj_pin(fd, path.c_str()) != 0) return ErrnoStatus(errno, "pin " + path);
   }
-  std::filesystem::rename(fresh, directory, error);
-  return error ? ErrnoStatus(error.value(), "rename " + fresh) : OkStatus();
+  return OkStatus();
 }
 
 }  // namespace
 
 void Programs::Destroy::operator()(weir_socket* skeleton) const { weir_socket__destroy(skeleton); }
-Programs::Programs(std::unique_ptr<weir_socket, Destroy> skeleton) : skeleton_(std::move(skeleton)) {}
+Programs::Programs(std::unique_ptr<weir_socket, Destroy> skeleton, std::string maps_at, std::string directory)
+    : skeleton_(std::move(skeleton)), maps_at_(std::move(maps_at)), directory_(std::move(directory)) {}
 Programs::Programs(Programs&&) noexcept = default;
 Programs& Programs::operator=(Programs&&) noexcept = default;
 Programs::~Programs() = default;
@@ -93,8 +92,19 @@ Result<Programs> Programs::Load(const std::string& map_directory, const MapSizes
     return Annotate(ErrnoStatus(-failed, libbpf_messages),
                     "load the BPF programs (Linux 5.18 or later with cgroup BPF is needed)");
   }
-  if (!exists) RETURN_IF_ERROR(PinMaps(skeleton->obj, map_directory));
-  return Programs(std::move(skeleton));
+  if (exists) return Programs(std::move(skeleton), map_directory, map_directory);
+  const std::string unfinished = map_directory + std::string(kUnfinished);
+  RETURN_IF_ERROR(PinMaps(skeleton->obj, unfinished));
+  return Programs(std::move(skeleton), unfinished, map_directory);
+}
+
+Status Programs::Publish() {
+  if (maps_at_ == directory_) return OkStatus();
+  std::error_code error;
+  std::filesystem::rename(maps_at_, directory_, error);
+  if (error) return ErrnoStatus(error.value(), fmt::format("rename {} to {}", maps_at_, directory_));
+  maps_at_ = directory_;
+  return OkStatus();
 }
 
 Result<int> Programs::ProgramFd(const Hook& hook) const {

@@ -15,8 +15,9 @@ namespace weir::datapath {
 /// Loaded programs. Owns the skeleton; pins and links outlive it.
 class Programs {
  public:
-  /// Loads the object. With a map directory that exists, its programs use those maps; otherwise maps of
-  /// `sizes` are made and pinned there, all or none (a directory is filled under another name and renamed).
+  /// Loads the object. With a map directory that exists, its programs use those maps. Otherwise maps of
+  /// `sizes` are made and pinned beside it under an unfinished name, to be filled and then renamed by
+  /// Publish: an agent that is killed in between leaves nothing that the next one would take for a split.
   /// `shared` names an earlier map directory whose per-socket records, counters and reader counts are carried
   /// on; empty: none.
   static Result<Programs> Load(const std::string& map_directory, const MapSizes& sizes,
@@ -25,6 +26,11 @@ class Programs {
   Programs(Programs&&) noexcept;
   Programs& operator=(Programs&&) noexcept;
   ~Programs();
+
+  /// Where the maps are pinned now: the map directory, or its unfinished name.
+  const std::string& maps_at() const { return maps_at_; }
+  /// Gives the map directory its name, once its maps hold what they shall.
+  Status Publish();
 
   /// Every hook onto the cgroup; the first failure is returned, what was attached stays.
   Status Attach(int cgroup_fd, const std::string& bpffs_directory) const;
@@ -35,10 +41,12 @@ class Programs {
   struct Destroy {
     void operator()(weir_socket* skeleton) const;
   };
-  explicit Programs(std::unique_ptr<weir_socket, Destroy> skeleton);
+  Programs(std::unique_ptr<weir_socket, Destroy> skeleton, std::string maps_at, std::string directory);
   Result<int> ProgramFd(const Hook& hook) const;
 
   std::unique_ptr<weir_socket, Destroy> skeleton_;
+  std::string maps_at_;
+  std::string directory_;
 };
 
 /// Names of the map directories in a bpffs directory.

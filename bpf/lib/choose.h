@@ -145,9 +145,7 @@ static __always_inline enum weir_verdict weir_choose_new(const struct weir_split
     weir_count(WEIR_COUNT_REFUSED_EMPTY);
     return WEIR_REFUSE;
   }
-  if (weir_fill_target(split, choice.variant, choice.number % count, target)) return WEIR_PASS;
-  weir_count(WEIR_COUNT_SELECTED);
-  return WEIR_CHOSEN;
+  return weir_fill_target(split, choice.variant, choice.number % count, target) ? WEIR_PASS : WEIR_CHOSEN;
 }
 
 static __always_inline bool weir_use_affinity(const struct weir_split* split, struct weir_affinity* entry,
@@ -157,7 +155,6 @@ static __always_inline bool weir_use_affinity(const struct weir_split* split, st
   if (now - seen.last_used_ns >= split->affinity_timeout_s * 1000000000ULL) return false;
   if (!weir_still_there(split, &seen.endpoint, seen.variant_id, seen.endpoint_index, target)) return false;
   *(volatile __u64*)&entry->last_used_ns = now;
-  weir_count(WEIR_COUNT_SELECTED);
   weir_count(WEIR_COUNT_AFFINITY_HIT);
   return true;
 }
@@ -193,7 +190,11 @@ static __always_inline enum weir_verdict weir_choose_sticky(struct bpf_sock_addr
 static __always_inline enum weir_verdict weir_choose(struct bpf_sock_addr* ctx,
                                                      const struct weir_split* split,
                                                      struct weir_target* target) {
-  return split->affinity_timeout_s ? weir_choose_sticky(ctx, split, target) : weir_choose_new(split, target);
+  enum weir_verdict verdict =
+      split->affinity_timeout_s ? weir_choose_sticky(ctx, split, target) : weir_choose_new(split, target);
+
+  if (verdict == WEIR_CHOSEN) weir_count(WEIR_COUNT_SELECTED);
+  return verdict;
 }
 
 #endif /* WEIR_CHOOSE_H */

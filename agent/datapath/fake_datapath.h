@@ -1,0 +1,72 @@
+// A Datapath without a kernel, for tests of the rest of the agent: holds what it is given, records every
+// Apply, fails when told to.
+#pragma once
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "agent/datapath/datapath.h"
+
+namespace weir::datapath {
+
+class FakeDatapath final : public Datapath {
+ public:
+  Status Apply(const Change& change) override {
+    applied.push_back(change);
+    if (!fail_next.empty()) {
+      Status status = std::move(fail_next.front());
+      fail_next.erase(fail_next.begin());
+      if (!status.ok()) return status;
+    }
+    std::map<FrontendKey, Frontend> next;
+    if (!change.full) next = frontends;
+    for (const FrontendKey& key : change.removals) next.erase(key);
+    for (const Frontend& frontend : change.upserts) next[frontend.key] = frontend;
+    if (next.size() > capacity) {
+      return Error(absl::StatusCode::kResourceExhausted,
+                   "{} frontends do not fit in {}: raise --max-services", next.size(), capacity);
+    }
+    frontends = std::move(next);
+    generation = change.generation;
+    controller_id = change.controller_id;
+    return OkStatus();
+  }
+  uint64_t Generation() const override { return generation; }
+  std::string ControllerId() const override { return controller_id; }
+  void SetNodeNumber(uint32_t number) override { node_number = number; }
+  Result<Stats> ReadStats() override {
+    if (!read_error.ok()) return read_error;
+    Stats stats;
+    stats.generation = generation;
+    stats.frontends = frontends.size();
+    stats.fill = {{"weir_services", frontends.size(), capacity}};
+    stats.counters = counters;
+    return stats;
+  }
+  Result<std::vector<SplitCount>> ReadCounts() override {
+    if (!read_error.ok()) return read_error;
+    return counts;
+  }
+  Status CheckAttached() override { return attached; }
+  std::vector<std::string> Abilities() const override { return {"connect4", "connect6"}; }
+
+  /// What is in force.
+  std::map<FrontendKey, Frontend> frontends;
+  uint64_t generation = 0;
+  std::string controller_id;
+  uint32_t node_number = 0;
+  /// Every Apply, failed ones too.
+  std::vector<Change> applied;
+
+  /// Results of the next Applies, in order; an OK one lets its Apply through.
+  std::vector<Status> fail_next;
+  size_t capacity = 1000;
+  std::vector<HelperErrors> counters;
+  std::vector<SplitCount> counts;
+  Status read_error;
+  Status attached;
+};
+
+}  // namespace weir::datapath
