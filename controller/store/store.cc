@@ -285,11 +285,15 @@ Status SqliteStore::Write(const Batch& batch) {
   }
   if (!batch.nodes.empty()) {
     ASSIGN_OR_RETURN(Statement put, connection_.Prepare("INSERT INTO nodes VALUES (?, ?, ?)"));
+    ASSIGN_OR_RETURN(Statement erase, connection_.Prepare("DELETE FROM nodes WHERE name = ?"));
     for (const auto& [name, number] : batch.nodes) {
-      put.Bind(1, name);
-      put.Bind(2, int64_t{number});
-      put.Bind(3, Checksum({name, std::to_string(number)}));
-      RETURN_IF_ERROR(put.Run());
+      Statement& statement = number ? put : erase;
+      statement.Bind(1, name);
+      if (number) {
+        statement.Bind(2, int64_t{*number});
+        statement.Bind(3, Checksum({name, std::to_string(*number)}));
+      }
+      RETURN_IF_ERROR(statement.Run());
     }
   }
   if (batch.generation) {

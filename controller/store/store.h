@@ -48,7 +48,7 @@ struct Contents {
 struct Batch {
   std::map<ObjectKey, std::optional<std::string>> objects;
   std::map<RolloutKey, std::optional<std::string>> states;
-  std::map<std::string, uint32_t> nodes;
+  std::map<std::string, std::optional<uint32_t>> nodes;
   std::optional<GenerationMark> generation;
 
   bool empty() const { return objects.empty() && states.empty() && nodes.empty() && !generation; }
