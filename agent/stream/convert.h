@@ -1,0 +1,27 @@
+// Wire messages to datapath types and back. Pure functions; errors are INVALID_ARGUMENT and name the
+// frontend, the field, what was found and what is expected.
+#pragma once
+
+#include "agent/datapath/datapath.h"
+#include "common/status.h"
+#include "weir/v1/agent.pb.h"
+
+namespace weir::stream {
+
+inline constexpr int kMaxVariants = 16;
+inline constexpr uint32_t kMaxWeight = 1'000'000;
+
+Result<datapath::FrontendKey> ToKey(const v1::FrontendKey& key);
+
+/// Refuses: an address of another length than 4 or 16, an unspecified or multicast one, port 0, an unknown
+/// protocol, more than 16 variants, a weight above 1,000,000, two variants of one revision, an endpoint of
+/// the other address family or equal to the frontend's own address (a loop).
+Result<datapath::Frontend> ToFrontend(const v1::Frontend& frontend);
+
+v1::FrontendKey FromKey(const datapath::FrontendKey& key);
+v1::SplitCount FromSplitCount(const datapath::SplitCount& count);
+
+/// "TCP 127.96.0.1:80", for messages.
+std::string ToString(const datapath::FrontendKey& key);
+
+}  // namespace weir::stream
