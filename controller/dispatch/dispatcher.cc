@@ -49,7 +49,7 @@ void Dispatcher::Reset(uint64_t generation, const std::vector<FrontendPtr>& fron
   journal_.Reset(generation, frontends);
   published_.assign(1, {generation, clock_.Now()});
   for (auto& [stream, session] : sessions_) {
-    session.base = 0;
+    session.acked = session.sent = 0;
     Pump(session);
   }
 }
@@ -203,9 +203,8 @@ void Dispatcher::Welcome(Session& session, uint32_t number) {
     observer_.OnAgentAhead(held);
     held = 0;
   }
-  session.base = held;
-  node.generation_acked = held;
-  if (held != 0 && held == journal_.generation()) session.sent = node.generation_sent = held;
+  session.acked = session.sent = held;
+  node.generation_acked = node.generation_sent = held;
 
   v1::ControllerMessage message;
   v1::Welcome& welcome = *message.mutable_welcome();
@@ -240,20 +239,18 @@ void Dispatcher::OnWritten(Stream* stream) {
 }
 
 void Dispatcher::Pump(Session& session) {
-  // One update may wait behind the welcome; later ones only start on an empty queue.
-  bool backlog = session.queue.size() > 1 || (session.queue.size() == 1 && session.sent != 0);
+  // An update begins on an empty queue, but for the first, which may wait behind the welcome.
+  bool backlog = session.queue.size() > (session.updated ? 0 : 1);
   if (session.node == nullptr || session.closing || backlog) return;
   MonotonicTime now = clock_.Now();
-  bool retry_due = now - std::max(session.sent_at, session.answered_at) >= options_.retry_interval;
-  bool current = session.sent == journal_.generation();
-  if (current && !(session.refused && retry_due)) return;
-  if (session.snapshot_unanswered && !retry_due) return;
-  auto update = journal_.UpdateFrom(session.base);
+  bool retry = session.refused && now - session.answered_at >= options_.retry_interval;
+  if (session.sent == journal_.generation() && !retry) return;
+  // An agent carries what it refused along until the refusal has reached us; from then on we do.
+  auto update = journal_.UpdateFrom(session.refused ? session.acked : session.sent);
   ++(update->full ? counters_.snapshots : counters_.deltas);
   session.sent = session.node->generation_sent = update->generation;
-  session.sent_at = now;
+  session.updated = true;
   session.refused = false;
-  session.snapshot_unanswered = update->full;
   for (const auto& message : update->messages) Send(session, message);
 }
 
@@ -275,12 +272,11 @@ void Dispatcher::OnAck(Session& session, uint64_t generation) {
                                               generation, session.sent));
   }
   Node& node = *session.node;
-  session.answered_at = clock_.Now();
-  if (generation == session.sent) session.snapshot_unanswered = session.refused = false;
-  if (generation <= session.base) return;
+  if (generation <= session.acked) return;
   ++counters_.acks;
   RecordLatency(session, generation);
-  session.base = node.generation_acked = generation;
+  session.acked = node.generation_acked = generation;
+  if (generation == session.sent) session.refused = false;
   if (generation >= node.generation_nacked) {
     node.generation_nacked = 0;
     node.nack_reason.clear();
@@ -297,10 +293,7 @@ void Dispatcher::OnNack(Session& session, const v1::Nack& nack) {
   ++counters_.nacks;
   Node& node = *session.node;
   session.answered_at = clock_.Now();
-  if (nack.generation() == session.sent) {
-    session.snapshot_unanswered = false;
-    session.refused = true;
-  }
+  session.refused = nack.generation() == session.sent;
   if (nack.generation() >= node.generation_nacked && nack.generation() > node.generation_acked) {
     node.generation_nacked = nack.generation();
     node.nack_reason = nack.reason().substr(0, kMaxReasonBytes);

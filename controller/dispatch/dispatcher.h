@@ -85,7 +85,7 @@ class Dispatcher {
     std::string controller_id;
     std::chrono::milliseconds heartbeat_interval{3000};
     int missed_heartbeats_allowed = 3;
-    std::chrono::milliseconds retry_interval{10'000};  // of a refused or unanswered update
+    std::chrono::milliseconds retry_interval{10'000};  // of a refused generation
     Journal::Options journal;
   };
   /// Tick() wants to be called about this often per heartbeat interval; each call looks after one slice of
@@ -136,11 +136,11 @@ class Dispatcher {
     std::deque<grpc::ByteBuffer> queue;  // its front is in flight while `writing`
     bool writing = false, closing = false;
     MonotonicTime closing_since;
-    uint64_t base = 0;  // acknowledged: what a delta starts from; 0: only a snapshot will do
-    uint64_t sent = 0;  // by this session
-    bool snapshot_unanswered = false;
-    bool refused = false;  // the newest answer was a nack
-    MonotonicTime sent_at, answered_at;
+    uint64_t acked = 0;         // what the agent's kernel holds; 0: nothing a delta can start from
+    uint64_t sent = 0;          // by this session, or held when it began
+    bool refused = false;       // the newest answer was a nack of the newest update
+    bool updated = false;       // an update was sent
+    MonotonicTime answered_at;  // the last nack
     uint64_t heartbeats = 0;
   };
 

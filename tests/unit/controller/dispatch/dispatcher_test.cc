@@ -216,7 +216,7 @@ TEST_F(DispatcherTest, ALoweringDoesNotWaitForAnAckOfTheRaise) {
   dispatcher_.Publish(12, {MakeFrontend(1, 0)}, {});
   stream.Drain();
   ASSERT_EQ(stream.Updates().size(), 2u);
-  EXPECT_EQ(stream.Updates()[1].base_generation(), 10u) << "from what was acknowledged";
+  EXPECT_EQ(stream.Updates()[1].base_generation(), 11u) << "what was sent before, whatever becomes of it";
 }
 
 TEST_F(DispatcherTest, AfterARefusalTheNextDeltaCoversTheRefusedOne) {
@@ -260,14 +260,34 @@ TEST_F(DispatcherTest, ARefusedSnapshotIsFollowedByASnapshot) {
   FakeStream stream(dispatcher_);
   stream.Hello("a");
   stream.Drain();
-  dispatcher_.Publish(11, {MakeFrontend(1, 20)}, {});
-  stream.Drain();
-  EXPECT_EQ(stream.Updates().size(), 1u) << "no delta on a snapshot that may yet be refused";
   stream.Nack(10, "map full");
+  dispatcher_.Publish(11, {MakeFrontend(1, 20)}, {});
   stream.Drain();
   ASSERT_EQ(stream.Updates().size(), 2u);
   EXPECT_TRUE(stream.Updates()[1].full());
   EXPECT_EQ(stream.Updates()[1].generation(), 11u);
+}
+
+// Two updates were on their way when the first was refused: the agent carries the first along; once it
+// refused both, the next starts from what it holds.
+TEST_F(DispatcherTest, RefusalsOfUpdatesOnTheirWay) {
+  FakeStream stream(dispatcher_);
+  stream.Hello("a", 10);
+  stream.Drain();
+  dispatcher_.Publish(11, {MakeFrontend(1, 20)}, {});
+  stream.Drain();
+  dispatcher_.Publish(12, {MakeFrontend(2, 20)}, {});
+  stream.Drain();
+  stream.Nack(11, "map full");
+  dispatcher_.Publish(13, {MakeFrontend(3, 20)}, {});
+  stream.Drain();
+  EXPECT_EQ(stream.Updates().back().base_generation(), 12u);
+  stream.Nack(12, "map full");
+  stream.Nack(13, "map full");
+  dispatcher_.Publish(14, {MakeFrontend(4, 20)}, {});
+  stream.Drain();
+  EXPECT_EQ(stream.Updates().back().base_generation(), 10u);
+  EXPECT_EQ(stream.Updates().back().upserts_size(), 4);
 }
 
 TEST_F(DispatcherTest, TheNewerConnectionOfANodeNameWins) {
