@@ -1,0 +1,73 @@
+// From objects and weights to what agents shall hold. Pure.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "controller/model/objects.h"
+#include "weir/v1/types.pb.h"
+
+namespace weir::compiler {
+
+/// The weights in force for a service that a Rollout divides: as of its last Publish.
+struct RolloutWeights {
+  std::string stable, canary;  // revisions; canary may be empty, stable too (then nothing is published)
+  uint32_t stable_weight = 0, canary_weight = 0;
+  bool operator==(const RolloutWeights&) const = default;
+};
+
+struct Options {
+  v1::OnEmpty on_empty = v1::ON_EMPTY_REFUSE;  // standalone; Kubernetes passes
+};
+
+/// The frontends in force, by ToKey().
+using Frontends = std::map<std::string, v1::Frontend>;
+
+/// A frontend's identity as a map key: address bytes, port and protocol.
+std::string ToKey(const v1::FrontendKey& key);
+
+/// Looks endpoints up by service without going through all slices: build once, keep up to date.
+class Compiler {
+ public:
+  Compiler(Options options) : options_(options) {}
+
+  /// All frontends. `weights` by rollout key; a rollout that is not in it has published nothing yet: its service is compiled
+  /// without variants.
+  Frontends Compile(const model::ObjectSet& objects,
+                    const std::map<model::ObjectKey, RolloutWeights>& weights);
+
+  /// Only those of one service, after a change of it, its slices, its rollout or split (or of the slices of a service
+  /// that its split names). Cost is in that service's size, given the index of the last Index()/Compile() call.
+  Frontends CompileService(const model::ObjectSet& objects,
+                           const std::map<model::ObjectKey, RolloutWeights>& weights, const model::ObjectKey& service);
+
+  /// Takes up objects again: after any change of slices, rollouts or splits.
+  void Index(const model::ObjectSet& objects);
+
+  /// Services whose frontends depend on the slices of `service`: itself, and roots of splits that name it.
+  std::vector<model::ObjectKey> Dependents(const model::ObjectKey& service) const;
+
+ private:
+  Options options_;
+  std::map<model::ObjectKey, std::vector<model::ObjectKey>> slices_of_;    // service -> its slices
+  std::map<model::ObjectKey, model::ObjectKey> rollout_of_;                // service -> its rollout
+  std::map<model::ObjectKey, model::ObjectKey> split_of_;                  // root service -> its TrafficSplit
+  std::multimap<model::ObjectKey, model::ObjectKey> roots_of_backend_;     // backend service -> root services
+};
+
+struct Difference {
+  std::vector<v1::Frontend> upserts;
+  std::vector<v1::FrontendKey> removals;
+};
+/// What turns `before` into `after`.
+Difference Diff(const Frontends& before, const Frontends& after);
+
+/// Ready endpoints per revision of a rollout's service, for the engine; an endpoint counts once however many ports or slices it has.
+struct RevisionEndpoints {
+  uint32_t ready = 0, total = 0;
+};
+std::map<std::string, RevisionEndpoints> CountEndpoints(const model::ObjectSet& objects, const model::Rollout& rollout);
+
+}  // namespace weir::compiler

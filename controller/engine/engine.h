@@ -1,0 +1,197 @@
+// The step machine of one rollout: pure. No clock, no I/O, no randomness; standard library only.
+//
+// The application persists the new State before it carries out any effect, and feeds what came of the effects
+// back as events. Effects may be carried out twice (after a crash): all are idempotent.
+//
+//   spec, endpoints, acks, time, commands --Step--> State + {Publish, WakeAt, SetRevision, Reject, Note}
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace weir::engine {
+
+/// Wall clock: a pause goes on through a restart of the controller.
+using TimePoint = std::chrono::sys_time<std::chrono::milliseconds>;
+using Duration = std::chrono::milliseconds;
+
+struct SetWeight {
+  uint32_t weight = 0;  // of Spec::max_weight
+  bool operator==(const SetWeight&) const = default;
+};
+struct Pause {
+  std::optional<Duration> duration;  // none: until promoted
+  bool operator==(const Pause&) const = default;
+};
+using RolloutStep = std::variant<SetWeight, Pause>;
+
+/// What the user wants.
+struct Spec {
+  std::string revision;
+  std::vector<RolloutStep> steps;
+  uint32_t max_weight = 100;  // a setWeight of this much is all traffic
+  bool paused = false;
+  bool operator==(const Spec&) const = default;
+};
+
+enum class Phase { kProgressing, kPaused, kHealthy, kDegraded };
+
+/// Argo's words.
+const char* PhaseName(Phase phase);
+
+/// What the application saw of the nodes: of the newest generation this rollout published.
+struct Acks {
+  uint64_t generation = 0;
+  uint32_t desired = 0;               // agents that count: connected, or away for less than ackTimeout
+  uint32_t acked = 0;                 // of those, who hold `generation` or a later one
+  std::vector<std::string> behind;    // away longer: their own fail safe looks after them
+  std::vector<std::string> refusing;  // "node: reason"
+  bool operator==(const Acks&) const = default;
+  bool complete() const { return acked >= desired && refusing.empty(); }
+};
+
+/// How far the present weights have come.
+enum class Delivery {
+  kNone,       // nothing to publish, or nothing published yet
+  kPublished,  // in force at the controller under State::generation, on its way to the agents
+  kAcked,      // every agent that counts holds it
+};
+
+/// Why the rollout stands still although no step asks for it.
+enum class Hold {
+  kNone,
+  kUser,       // `pause`, or a weight set by hand: until resume or promote
+};
+
+struct State {
+  Spec spec;
+  std::string stable;                // revision that serves all but the canary's share; empty before the first
+  std::string canary;                // revision being rolled out; empty when none is
+  std::vector<std::string> history;  // earlier stable revisions, oldest first; at most kHistory
+  uint32_t step = 0;                 // index into spec.steps; its size when all are done
+  bool finishing = false;            // past the last step: the canary takes over
+  bool aborted = false;              // spec.revision is `canary`'s and is not tried again without retry
+  Hold hold = Hold::kNone;
+  std::optional<uint32_t> manual_weight;       // set by hand, stands until the hold ends
+  std::optional<TimePoint> pause_started;      // of the present pause step
+  std::optional<TimePoint> pause_until;        // none: indefinite
+  std::map<std::string, uint32_t> ready;       // ready endpoints per revision, as last seen
+  uint32_t published_weight = 0;               // the canary's, of spec.max_weight, as last published
+  std::string published_stable, published_canary;
+  uint64_t generation = 0;                     // of the last publish; 0 until the application answers
+  Delivery delivery = Delivery::kNone;
+  Acks acks;
+  std::optional<TimePoint> started;            // of the rollout in progress, or of the last
+  bool operator==(const State&) const = default;
+};
+
+inline constexpr size_t kHistory = 10;
+
+// ---- events: observed facts and commands
+
+struct SpecChanged {
+  Spec spec;
+  bool operator==(const SpecChanged&) const = default;
+};
+/// Ready endpoints of every revision the service has.
+struct EndpointsObserved {
+  std::map<std::string, uint32_t> ready;
+  bool operator==(const EndpointsObserved&) const = default;
+};
+/// The application has put a Publish into the generation.
+struct Published {
+  uint64_t generation = 0;
+  bool operator==(const Published&) const = default;
+};
+struct AcksObserved {
+  Acks acks;
+  bool operator==(const AcksObserved&) const = default;
+};
+/// "Look again": a WakeAt has come due, or the application has just started and wants all that is due.
+struct Tick {
+  bool operator==(const Tick&) const = default;
+};
+struct Restarted {
+  bool operator==(const Restarted&) const = default;
+};
+struct Promote {
+  bool full = false;
+  bool operator==(const Promote&) const = default;
+};
+struct Abort {
+  bool operator==(const Abort&) const = default;
+};
+struct Retry {
+  bool operator==(const Retry&) const = default;
+};
+struct UserPause {
+  bool operator==(const UserPause&) const = default;
+};
+struct Resume {
+  bool operator==(const Resume&) const = default;
+};
+struct SetWeightByHand {
+  uint32_t weight = 0;
+  bool operator==(const SetWeightByHand&) const = default;
+};
+struct Undo {
+  std::string to_revision;  // empty: the stable one during a rollout, else the one before
+  bool operator==(const Undo&) const = default;
+};
+using Event = std::variant<SpecChanged, EndpointsObserved, Published, AcksObserved, Tick, Restarted, Promote, Abort,
+                           Retry, UserPause, Resume, SetWeightByHand, Undo>;
+
+// ---- effects
+
+/// These weights shall be in force from the next generation on. The sum is above 0 unless `stable` is empty.
+struct Publish {
+  std::string stable, canary;  // canary may be empty
+  uint32_t stable_weight = 0, canary_weight = 0;
+  bool operator==(const Publish&) const = default;
+};
+/// Feed a Tick at that time; replaces an earlier one.
+struct WakeAt {
+  TimePoint time;
+  bool operator==(const WakeAt&) const = default;
+};
+/// The wanted revision has changed from within (undo): store it in the object.
+struct SetRevision {
+  std::string revision;
+  bool operator==(const SetRevision&) const = default;
+};
+/// The command makes no sense now; State is unchanged.
+struct Reject {
+  std::string reason;
+  bool operator==(const Reject&) const = default;
+};
+/// For the log and the object's events.
+struct Note {
+  std::string text;
+  bool operator==(const Note&) const = default;
+};
+using Effect = std::variant<Publish, WakeAt, SetRevision, Reject, Note>;
+
+struct Decision {
+  State state;
+  std::vector<Effect> effects;
+};
+
+/// One event. Total: defined for every state and event; the same event twice does no harm.
+[[nodiscard]] Decision Step(const State& state, const Event& event, TimePoint now);
+
+/// What people see, derived from a State.
+struct Description {
+  Phase phase = Phase::kHealthy;
+  std::string message;  // what it waits for, or what went wrong; empty when there is nothing to say
+  uint32_t canary_weight = 0;
+  std::optional<Duration> pause_remaining;  // of a pause with an end
+  bool paused = false;
+};
+[[nodiscard]] Description Describe(const State& state, TimePoint now);
+
+}  // namespace weir::engine
