@@ -63,7 +63,7 @@ class FakeDatapath final : public Datapath {
   /// Results of the next Applies, in order; an OK one lets its Apply through.
   std::vector<Status> fail_next;
   size_t capacity = 1000;
-  std::vector<HelperErrors> counters;
+  std::vector<Counter> counters;
   std::vector<SplitCount> counts;
   Status read_error;
   Status attached;

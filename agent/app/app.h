@@ -1,0 +1,51 @@
+// The agent on one io_context: stream, metrics, health, HTTP.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "agent/datapath/datapath.h"
+#include "agent/metrics/agent_metrics.h"
+#include "agent/stream/client.h"
+#include "common/clock.h"
+#include "common/http.h"
+#include "common/metrics.h"
+#include "common/tls_flags.h"
+
+namespace weir::app {
+
+class App {
+ public:
+  struct Options {
+    std::string node_name;
+    std::string controller;  // HOST:PORT or unix:PATH
+    std::string http;        // HOST:PORT
+    TlsFlags tls;
+    stream::Assembler::Limits limits;
+  };
+
+  /// Checks the flags and the TLS files and listens; starts no thread. Errors name flag, found, expected.
+  static Result<std::unique_ptr<App>> Create(boost::asio::io_context& context, const Clock& clock,
+                                             datapath::Datapath& datapath, const Options& options);
+
+  /// Dials the controller; gRPC's threads begin here.
+  void Start() { client_->Start(); }
+  /// Closes the HTTP server and the stream; `done` is called on the io_context, which must run until then.
+  /// The datapath keeps what it holds.
+  void Stop(std::function<void()> done);
+
+  std::string http_address() const { return http_->address(); }
+
+ private:
+  App(const Options& options, datapath::Datapath& datapath);
+
+  metrics::AgentMetrics metrics_;
+  ProcessMetrics process_metrics_;
+  std::unique_ptr<stream::Client> client_;
+  std::unique_ptr<HttpServer> http_;
+};
+
+}  // namespace weir::app

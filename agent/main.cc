@@ -1,0 +1,152 @@
+// weir-agent: one per node. Programs the kernel of this node with the splits its controller sends.
+//
+// Order of start: flags, capabilities, lock, datapath (adopts what is pinned), HTTP listener, capabilities
+// given up, stream. Order of shutdown: HTTP, stream, io_context, datapath; pins and links stay and go on
+// dividing.
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <array>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+
+#include "agent/app/app.h"
+#include "agent/app/capabilities.h"
+#include "agent/app/instance_lock.h"
+#include "agent/datapath/environment.h"
+#include "agent/datapath/kernel_datapath.h"
+#include "common/flags.h"
+#include "common/log.h"
+#include "common/version.h"
+
+namespace weir {
+namespace {
+
+struct Flags {
+  app::App::Options app{.controller = "127.0.0.1:7400", .http = "127.0.0.1:7402"};
+  datapath::Options datapath{.bpffs_dir = "/sys/fs/bpf/weir"};
+  LogOptions log;
+  bool detach = false;
+};
+
+std::string HostName() {
+  std::array<char, 256> name{};
+  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
+}
+
+void AddFlags(CLI::App& cli, Flags& flags) {
+  cli.add_option("--node-name", flags.app.node_name, "this node's name (default: the host's name)");
+  cli.add_option(
+      "--cgroup", flags.datapath.cgroup_path,
+      "cgroup2 directory whose processes' connections are divided (default: where cgroup2 is mounted)");
+  cli.add_option("--bpffs", flags.datapath.bpffs_dir,
+                 "directory on a BPF file system for pins; one per agent")
+      ->capture_default_str();
+  cli.add_option("--controller", flags.app.controller, "HOST:PORT of the controller's gRPC listener")
+      ->capture_default_str();
+  cli.add_option("--http", flags.app.http,
+                 "HOST:PORT for /metrics, /healthz and /readyz; port 0: any free one")
+      ->capture_default_str();
+  cli.add_option("--max-services", flags.datapath.max_services,
+                 "frontends (VIP, port, protocol) there is room for")
+      ->capture_default_str();
+  cli.add_option("--max-endpoints", flags.datapath.max_endpoints, "endpoints there is room for")
+      ->capture_default_str();
+  cli.add_option("--max-affinity", flags.datapath.max_affinity,
+                 "client and service pairs remembered for session affinity")
+      ->capture_default_str();
+  cli.add_flag("--detach", flags.detach,
+               "remove every program, link and map of Weir's under --bpffs, say which, and exit");
+  AddTlsFlags(cli, &flags.app.tls);
+  AddLogFlags(cli, &flags.log);
+  AddVersionFlag(cli, "weir-agent");
+}
+
+Status CheckCapabilities() {
+  const std::vector<std::string> missing = datapath::MissingCapabilities();
+  if (missing.empty()) return OkStatus();
+  return Error(
+      absl::StatusCode::kPermissionDenied,
+      "missing {}: run as root, or grant the capabilities (systemd: AmbientCapabilities=, Kubernetes: "
+      "securityContext.capabilities.add)",
+      fmt::join(missing, ", "));
+}
+
+Status Detach(const std::string& bpffs_dir) {
+  std::error_code error;
+  if (!std::filesystem::exists(bpffs_dir, error) && !error) {
+    std::printf("nothing to remove: %s does not exist\n", bpffs_dir.c_str());
+    return OkStatus();
+  }
+  RETURN_IF_ERROR(CheckCapabilities());
+  ASSIGN_OR_RETURN(const UniqueFd lock, app::LockDirectory(bpffs_dir));
+  ASSIGN_OR_RETURN(const std::vector<std::string> removed, datapath::KernelDatapath::Detach(bpffs_dir));
+  for (const std::string& path : removed) std::printf("removed %s\n", path.c_str());
+  if (removed.empty()) std::printf("nothing to remove: nothing of Weir's under %s\n", bpffs_dir.c_str());
+  return OkStatus();
+}
+
+Status Run(Flags& flags) {
+  if (flags.app.node_name.empty()) flags.app.node_name = HostName();
+  flags.app.limits = {flags.datapath.max_services, flags.datapath.max_endpoints};
+  RETURN_IF_ERROR(CheckCapabilities());
+  if (flags.datapath.cgroup_path.empty()) {
+    const auto mount = datapath::FindCgroup2Mount();
+    if (!mount) {
+      return FailedPrecondition(
+          "no cgroup2 in /proc/self/mountinfo: mount -t cgroup2 none /sys/fs/cgroup, or give --cgroup");
+    }
+    flags.datapath.cgroup_path = *mount;
+  }
+  RETURN_IF_ERROR(datapath::EnsureBpffsDirectory(flags.datapath.bpffs_dir));
+  ASSIGN_OR_RETURN(const UniqueFd lock, app::LockDirectory(flags.datapath.bpffs_dir));
+  ASSIGN_OR_RETURN(const auto datapath, datapath::KernelDatapath::Open(flags.datapath));
+
+  const SystemClock clock;
+  boost::asio::io_context context;
+  ASSIGN_OR_RETURN(const auto app, app::App::Create(context, clock, *datapath, flags.app));
+  ASSIGN_OR_RETURN(const std::vector<std::string> kept, app::DropCapabilities());
+  LogInfo("agent started", {{"version", kVersion},
+                            {"node", flags.app.node_name},
+                            {"cgroup", flags.datapath.cgroup_path},
+                            {"bpffs", flags.datapath.bpffs_dir},
+                            {"generation_adopted", datapath->Generation()},
+                            {"capabilities", fmt::format("{}", fmt::join(kept, ","))}});
+
+  boost::asio::signal_set signals(context, SIGTERM, SIGINT);
+  signals.async_wait([&](const boost::system::error_code& error, int number) {
+    if (error) return;
+    LogInfo("stopping, the split stays in force", {{"signal", number}});
+    signals.clear();  // a second signal ends us at once
+    app->Stop([&context] { context.stop(); });
+  });
+  std::printf("listening http=%s\n", app->http_address().c_str());
+  std::fflush(stdout);
+  app->Start();
+  context.run();
+  return OkStatus();
+}
+
+}  // namespace
+}  // namespace weir
+
+int main(int argc, char** argv) {
+  weir::Flags flags;
+  CLI::App cli("Programs the kernel of this node with the splits its controller sends.", "weir-agent");
+  weir::AddFlags(cli, flags);
+  try {
+    cli.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return cli.exit(error) == 0 ? 0 : 2;
+  }
+  std::signal(SIGPIPE, SIG_IGN);  // a reader of ours that goes away is an error of one write
+  weir::Status status = weir::InitLogging(flags.log);
+  if (status.ok()) status = flags.detach ? weir::Detach(flags.datapath.bpffs_dir) : weir::Run(flags);
+  if (status.ok()) return 0;
+  weir::LogError("weir-agent cannot run", {{"error", status}});
+  return 1;
+}
