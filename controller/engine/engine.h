@@ -65,28 +65,31 @@ enum class Delivery {
 /// Why the rollout stands still although no step asks for it.
 enum class Hold {
   kNone,
-  kUser,       // `pause`, or a weight set by hand: until resume or promote
+  kUser,  // `pause`, or a weight set by hand: until resume or promote
 };
 
 struct State {
-  Spec spec;
-  std::string stable;                // revision that serves all but the canary's share; empty before the first
-  std::string canary;                // revision being rolled out; empty when none is
+  Spec spec;           // what is wanted: as given, but for undo and resume
+  Spec given;          // as given last: the same again changes nothing
+  std::string stable;  // revision that serves all but the canary's share; empty before the first
+  std::string canary;  // revision being rolled out; empty when none is
   std::vector<std::string> history;  // earlier stable revisions, oldest first; at most kHistory
   uint32_t step = 0;                 // index into spec.steps; its size when all are done
   bool finishing = false;            // past the last step: the canary takes over
   bool aborted = false;              // spec.revision is `canary`'s and is not tried again without retry
   Hold hold = Hold::kNone;
-  std::optional<uint32_t> manual_weight;       // set by hand, stands until the hold ends
-  std::optional<TimePoint> pause_started;      // of the present pause step
-  std::optional<TimePoint> pause_until;        // none: indefinite
-  std::map<std::string, uint32_t> ready;       // ready endpoints per revision, as last seen
-  uint32_t published_weight = 0;               // the canary's, of spec.max_weight, as last published
+  std::optional<uint32_t> manual_weight;   // set by hand, stands until the hold ends
+  std::optional<TimePoint> pause_started;  // of the present pause step
+  std::optional<TimePoint> pause_until;    // none: indefinite
+  std::map<std::string, uint32_t> ready;   // ready endpoints per revision, as last seen
+  uint32_t published_weight = 0;           // the canary's, of spec.max_weight, as last published
+  uint32_t published_max_weight = 100;     // the whole of which it is a part
   std::string published_stable, published_canary;
-  uint64_t generation = 0;                     // of the last publish; 0 until the application answers
+  uint64_t generation = 0;  // of the last publish; 0 until the application answers
   Delivery delivery = Delivery::kNone;
+  bool raising = false;  // the last publish gave the canary more: its step waits for acks
   Acks acks;
-  std::optional<TimePoint> started;            // of the rollout in progress, or of the last
+  std::optional<TimePoint> started;  // of the rollout in progress, or of the last
   bool operator==(const State&) const = default;
 };
 
@@ -143,8 +146,8 @@ struct Undo {
   std::string to_revision;  // empty: the stable one during a rollout, else the one before
   bool operator==(const Undo&) const = default;
 };
-using Event = std::variant<SpecChanged, EndpointsObserved, Published, AcksObserved, Tick, Restarted, Promote, Abort,
-                           Retry, UserPause, Resume, SetWeightByHand, Undo>;
+using Event = std::variant<SpecChanged, EndpointsObserved, Published, AcksObserved, Tick, Restarted, Promote,
+                           Abort, Retry, UserPause, Resume, SetWeightByHand, Undo>;
 
 // ---- effects
 

@@ -1,0 +1,90 @@
+// What people see of a State.
+#include "controller/engine/engine.h"
+
+namespace weir::engine {
+namespace {
+
+std::string Join(const std::vector<std::string>& parts) {
+  std::string text;
+  for (const std::string& part : parts) text += (text.empty() ? "" : ", ") + part;
+  return text;
+}
+
+bool CanaryReady(const State& state) {
+  const auto ready = state.ready.find(state.canary);
+  return ready != state.ready.end() && ready->second > 0;
+}
+
+/// Why a raise of weight is not done yet.
+std::string WaitsForNodes(const State& state) {
+  if (state.generation == 0) return "publishing the weights";
+  const Acks& acks = state.acks;
+  if (!acks.refusing.empty()) return "held back: refused by " + Join(acks.refusing);
+  return "waiting for " + std::to_string(acks.desired - acks.acked) + " of " + std::to_string(acks.desired) +
+         " nodes to acknowledge generation " + std::to_string(state.generation);
+}
+
+/// What to know about nodes whatever the phase.
+std::string NodeRemarks(const State& state) {
+  std::string remarks;
+  if (state.acks.generation != 0 && state.acks.desired == 0) remarks += "no agent is connected";
+  if (!state.acks.behind.empty()) {
+    remarks += std::string(remarks.empty() ? "" : "; ") +
+               "out of reach and not waited for: " + Join(state.acks.behind);
+  }
+  return remarks;
+}
+
+void DescribeCanary(const State& state, TimePoint now, Description& description) {
+  const std::string at =
+      "step " + std::to_string(state.step) + " of " + std::to_string(state.spec.steps.size());
+  if (state.spec.paused || state.hold == Hold::kUser) {
+    description.phase = Phase::kPaused;
+    description.paused = true;
+    description.message =
+        state.manual_weight
+            ? "weight " + std::to_string(*state.manual_weight) + " set by hand; resume or promote to go on"
+            : "paused by the user at " + at + "; resume or promote to go on";
+  } else if (!CanaryReady(state)) {
+    description.message = "waiting for a ready endpoint of revision " + state.canary;
+  } else if (state.delivery != Delivery::kAcked && (state.raising || state.generation == 0)) {
+    description.message = WaitsForNodes(state);
+  } else if (state.pause_started) {
+    description.phase = Phase::kPaused;
+    description.paused = true;
+    if (state.pause_until) {
+      description.pause_remaining = *state.pause_until > now ? *state.pause_until - now : Duration{0};
+      description.message = "pausing at " + at;
+    } else {
+      description.message = "paused at " + at + "; promote to go on";
+    }
+  }
+}
+
+}  // namespace
+
+Description Describe(const State& state, TimePoint now) {
+  Description description;
+  description.phase = Phase::kProgressing;
+  if (state.stable.empty()) {
+    description.message = "no revision is named yet";
+  } else if (state.canary.empty()) {
+    description.phase = Phase::kHealthy;
+  } else if (state.aborted) {
+    description.phase = Phase::kDegraded;
+    description.message =
+        "revision " + state.canary + " was aborted; retry it, undo, or name another revision";
+  } else {
+    DescribeCanary(state, now, description);
+  }
+  if (!state.canary.empty()) {
+    const bool takes_over = state.published_stable == state.canary;
+    description.canary_weight = takes_over ? state.published_max_weight : state.published_weight;
+  }
+  if (const std::string remarks = NodeRemarks(state); !remarks.empty()) {
+    description.message += (description.message.empty() ? "" : "; ") + remarks;
+  }
+  return description;
+}
+
+}  // namespace weir::engine
