@@ -33,15 +33,17 @@ class Compiler {
  public:
   Compiler(Options options) : options_(options) {}
 
-  /// All frontends. `weights` by rollout key; a rollout that is not in it has published nothing yet: its service is compiled
-  /// without variants.
+  /// All frontends. `weights` by rollout key; a rollout that is not in it has published nothing yet: its
+  /// service is compiled without variants.
   Frontends Compile(const model::ObjectSet& objects,
                     const std::map<model::ObjectKey, RolloutWeights>& weights);
 
-  /// Only those of one service, after a change of it, its slices, its rollout or split (or of the slices of a service
-  /// that its split names). Cost is in that service's size, given the index of the last Index()/Compile() call.
+  /// Only those of one service, after a change of it, its slices, its rollout or split (or of the slices of a
+  /// service that its split names). Cost is in that service's size, given the index of the last
+  /// Index()/Compile() call.
   Frontends CompileService(const model::ObjectSet& objects,
-                           const std::map<model::ObjectKey, RolloutWeights>& weights, const model::ObjectKey& service);
+                           const std::map<model::ObjectKey, RolloutWeights>& weights,
+                           const model::ObjectKey& service);
 
   /// Takes up objects again: after any change of slices, rollouts or splits.
   void Index(const model::ObjectSet& objects);
@@ -51,10 +53,10 @@ class Compiler {
 
  private:
   Options options_;
-  std::map<model::ObjectKey, std::vector<model::ObjectKey>> slices_of_;    // service -> its slices
-  std::map<model::ObjectKey, model::ObjectKey> rollout_of_;                // service -> its rollout
-  std::map<model::ObjectKey, model::ObjectKey> split_of_;                  // root service -> its TrafficSplit
-  std::multimap<model::ObjectKey, model::ObjectKey> roots_of_backend_;     // backend service -> root services
+  std::map<model::ObjectKey, std::vector<model::ObjectKey>> slices_of_;  // service -> its slices
+  std::map<model::ObjectKey, model::ObjectKey> rollout_of_;              // service -> its rollout
+  std::map<model::ObjectKey, model::ObjectKey> split_of_;                // root service -> its TrafficSplit
+  std::multimap<model::ObjectKey, model::ObjectKey> roots_of_backend_;   // backend service -> root services
 };
 
 struct Difference {
@@ -64,10 +66,12 @@ struct Difference {
 /// What turns `before` into `after`.
 Difference Diff(const Frontends& before, const Frontends& after);
 
-/// Ready endpoints per revision of a rollout's service, for the engine; an endpoint counts once however many ports or slices it has.
+/// Ready endpoints per revision of a rollout's service, for the engine; an endpoint counts once however many
+/// ports or slices it has.
 struct RevisionEndpoints {
   uint32_t ready = 0, total = 0;
 };
-std::map<std::string, RevisionEndpoints> CountEndpoints(const model::ObjectSet& objects, const model::Rollout& rollout);
+std::map<std::string, RevisionEndpoints> CountEndpoints(const model::ObjectSet& objects,
+                                                        const model::Rollout& rollout);
 
 }  // namespace weir::compiler
