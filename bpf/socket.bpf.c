@@ -187,6 +187,8 @@ static __always_inline bool weir_translate_back(struct bpf_sock_addr* ctx, const
   struct weir_endpoint source = {.address = seen->address, .port_be = seen->port_be};
   struct weir_udp_flows* flows;
 
+  /* recvmsg of a socket that was disconnected (AF_UNSPEC runs no hook): the record is of the past. */
+  if (flows_too && !ctx->sk->dst_port) sock = NULL;
   if (sock && weir_same_endpoint(&sock->endpoint, &source)) {
     *vip = sock->vip;
     return true;
