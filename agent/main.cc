@@ -1,6 +1,6 @@
 // weir-agent: one per node. Programs the kernel of this node with the splits its controller sends.
 //
-// Order of start: flags, capabilities, lock, datapath (adopts what is pinned), HTTP listener, capabilities
+// Order of start: flags, capabilities, lock, HTTP listener, datapath (adopts what is pinned), capabilities
 // given up, stream. Order of shutdown: HTTP, stream, io_context, datapath; pins and links stay and go on
 // dividing.
 #include <unistd.h>
@@ -104,11 +104,11 @@ Status Run(Flags& flags) {
   }
   RETURN_IF_ERROR(datapath::EnsureBpffsDirectory(flags.datapath.bpffs_dir));
   ASSIGN_OR_RETURN(const UniqueFd lock, app::LockDirectory(flags.datapath.bpffs_dir));
-  ASSIGN_OR_RETURN(const auto datapath, datapath::KernelDatapath::Open(flags.datapath));
-
   const SystemClock clock;
   boost::asio::io_context context;
-  ASSIGN_OR_RETURN(const auto app, app::App::Create(context, clock, *datapath, flags.app));
+  ASSIGN_OR_RETURN(auto http, app::App::Listen(context, flags.app));  // before anything in the kernel changes
+  ASSIGN_OR_RETURN(const auto datapath, datapath::KernelDatapath::Open(flags.datapath));
+  app::App app(context, clock, *datapath, flags.app, std::move(http));
   ASSIGN_OR_RETURN(const std::vector<std::string> kept, app::DropCapabilities());
   LogInfo("agent started", {{"version", kVersion},
                             {"node", flags.app.node_name},
@@ -122,11 +122,11 @@ Status Run(Flags& flags) {
     if (error) return;
     LogInfo("stopping, the split stays in force", {{"signal", number}});
     signals.clear();  // a second signal ends us at once
-    app->Stop([&context] { context.stop(); });
+    app.Stop([&context] { context.stop(); });
   });
-  std::printf("listening http=%s\n", app->http_address().c_str());
+  std::printf("listening http=%s\n", app.http_address().c_str());
   std::fflush(stdout);
-  app->Start();
+  app.Start();
   context.run();
   return OkStatus();
 }

@@ -1,7 +1,7 @@
 // Log lines on stderr: a constant message plus key=value, as text or as one JSON object per line.
 //
 //   LogInfo("connected", {{"controller", target}, {"generation", generation}});
-//   text: 2026-01-02T03:04:05.678Z INFO connected controller=127.0.0.1:7400 generation=17
+//   text: 2026-01-02T03:04:05.678Z info connected controller=127.0.0.1:7400 generation=17
 //   json:
 //   {"time":"2026-01-02T03:04:05.678Z","level":"info","msg":"connected","controller":...,"generation":17}
 #pragma once

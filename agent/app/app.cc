@@ -46,37 +46,40 @@ Status CheckOptions(const App::Options& options) {
   return LoadTls(options.tls).status();
 }
 
-}  // namespace
-
-App::App(const Options& options, datapath::Datapath& datapath) : metrics_(options.node_name, datapath) {}
-
-Result<std::unique_ptr<App>> App::Create(boost::asio::io_context& context, const Clock& clock,
-                                         datapath::Datapath& datapath, const Options& options) {
-  RETURN_IF_ERROR(CheckOptions(options));
-  ASSIGN_OR_RETURN(auto http, HttpServer::Listen(context, {.listen = options.http, .tls = options.tls}));
-
-  std::unique_ptr<App> app(new App(options, datapath));
+stream::Client::Options ClientOptions(const App::Options& options) {
   stream::Client::Options client;
   client.node_name = options.node_name;
   client.instance = boost::uuids::to_string(boost::uuids::random_generator()());
   client.kernel_release = KernelRelease();
   client.limits = options.limits;
-  app->client_ = std::make_unique<stream::Client>(
-      context, clock, datapath, app->metrics_,
-      [controller = options.controller, tls = options.tls] { return MakeChannel(controller, tls); },
-      SystemRandom(), std::move(client));
-  app->http_ = std::move(http);
-  app->http_->Handle("/metrics", MetricsHandler({&app->metrics_, &app->process_metrics_}));
-  app->http_->Handle("/healthz", [&datapath](const HttpRequest&) { return health::Healthz(datapath); });
-  app->http_->Handle("/readyz", [&datapath, stream = app->client_.get()](const HttpRequest&) {
-    return health::Readyz(datapath, {stream->synced(), stream->connected(), stream->last_error()});
+  return client;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<HttpServer>> App::Listen(boost::asio::io_context& context, const Options& options) {
+  RETURN_IF_ERROR(CheckOptions(options));
+  return HttpServer::Listen(context, {.listen = options.http, .tls = options.tls});
+}
+
+App::App(boost::asio::io_context& context, const Clock& clock, datapath::Datapath& datapath,
+         const Options& options, std::unique_ptr<HttpServer> http)
+    : metrics_(options.node_name, datapath),
+      client_(
+          context, clock, datapath, metrics_,
+          [controller = options.controller, tls = options.tls] { return MakeChannel(controller, tls); },
+          SystemRandom(), ClientOptions(options)),
+      http_(std::move(http)) {
+  http_->Handle("/metrics", MetricsHandler({&metrics_, &process_metrics_}));
+  http_->Handle("/healthz", [&datapath](const HttpRequest&) { return health::Healthz(datapath); });
+  http_->Handle("/readyz", [this, &datapath](const HttpRequest&) {
+    return health::Readyz(datapath, {client_.synced(), client_.connected(), client_.last_error()});
   });
-  return app;
 }
 
 void App::Stop(std::function<void()> done) {
   http_->Stop();
-  client_->Stop(std::move(done));
+  client_.Stop(std::move(done));
 }
 
 }  // namespace weir::app

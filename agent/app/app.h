@@ -27,12 +27,16 @@ class App {
     stream::Assembler::Limits limits;
   };
 
-  /// Checks the flags and the TLS files and listens; starts no thread. Errors name flag, found, expected.
-  static Result<std::unique_ptr<App>> Create(boost::asio::io_context& context, const Clock& clock,
-                                             datapath::Datapath& datapath, const Options& options);
+  /// Checks the flags and the TLS files and listens; starts no thread and touches no kernel. Errors name
+  /// flag, found, expected.
+  static Result<std::unique_ptr<HttpServer>> Listen(boost::asio::io_context& context, const Options& options);
+
+  /// `http` from Listen(). The references must outlive the app.
+  App(boost::asio::io_context& context, const Clock& clock, datapath::Datapath& datapath,
+      const Options& options, std::unique_ptr<HttpServer> http);
 
   /// Dials the controller; gRPC's threads begin here.
-  void Start() { client_->Start(); }
+  void Start() { client_.Start(); }
   /// Closes the HTTP server and the stream; `done` is called on the io_context, which must run until then.
   /// The datapath keeps what it holds.
   void Stop(std::function<void()> done);
@@ -40,11 +44,9 @@ class App {
   std::string http_address() const { return http_->address(); }
 
  private:
-  App(const Options& options, datapath::Datapath& datapath);
-
   metrics::AgentMetrics metrics_;
   ProcessMetrics process_metrics_;
-  std::unique_ptr<stream::Client> client_;
+  stream::Client client_;
   std::unique_ptr<HttpServer> http_;
 };
 
