@@ -2,6 +2,10 @@
 add_library(weir_options INTERFACE)
 target_compile_options(weir_options INTERFACE -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor
   -Wno-missing-field-initializers)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  # False alarms on std::string's operator+ when optimising: https://gcc.gnu.org/bugzilla/show_bug.cgi?id=105651
+  target_compile_options(weir_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>)
+endif()
 target_include_directories(weir_options INTERFACE ${CMAKE_SOURCE_DIR})
 target_compile_definitions(weir_options INTERFACE WEIR_VERSION="${PROJECT_VERSION}")
 
