@@ -42,22 +42,22 @@ void DescribeCanary(const State& state, TimePoint now, Description& description)
     description.phase = Phase::kPaused;
     description.paused = true;
     description.message =
-        state.manual_weight
+        state.manual_weight && state.hold == Hold::kUser
             ? "weight " + std::to_string(*state.manual_weight) + " set by hand; resume or promote to go on"
             : "paused by the user at " + at + "; resume or promote to go on";
   } else if (!CanaryReady(state)) {
     description.message = "waiting for a ready endpoint of revision " + state.canary;
-  } else if (state.delivery != Delivery::kAcked && (state.raising || state.generation == 0)) {
-    description.message = WaitsForNodes(state);
-  } else if (state.pause_started) {
+  } else if (state.pause_started && (!state.pause_until || now < *state.pause_until)) {
     description.phase = Phase::kPaused;
     description.paused = true;
     if (state.pause_until) {
-      description.pause_remaining = *state.pause_until > now ? *state.pause_until - now : Duration{0};
+      description.pause_remaining = *state.pause_until - now;
       description.message = "pausing at " + at;
     } else {
       description.message = "paused at " + at + "; promote to go on";
     }
+  } else if (state.delivery != Delivery::kAcked) {
+    description.message = WaitsForNodes(state);
   }
 }
 

@@ -41,7 +41,7 @@ class Machine {
     const auto ready = state_.ready.find(state_.canary);
     return ready != state_.ready.end() && ready->second > 0;
   }
-  bool Delivered() const;
+  bool Delivered() const { return state_.delivery == Delivery::kAcked; }
   bool RefuseUnlessUnderWay(const char* verb);
 
   void Want(const std::string& revision);
@@ -52,6 +52,7 @@ class Machine {
   bool TryStep();
   void Complete();
   uint32_t WantedWeight() const;
+  uint32_t PublishedShare() const;
   Publish WantedPublish() const;
   void PublishIfChanged();
 
@@ -59,14 +60,8 @@ class Machine {
   const TimePoint now_;
   std::vector<Effect> effects_;
   bool rejected_ = false;
+  bool publish_again_ = false;
 };
-
-/// What share of the traffic a publish gives to a revision, of max_weight.
-uint32_t ShareOf(const std::string& revision, const std::string& stable, const std::string& canary,
-                 uint32_t weight, uint32_t max_weight) {
-  if (revision == stable) return max_weight - (canary.empty() ? 0 : weight);
-  return revision == canary ? weight : 0;
-}
 
 // ---- facts
 
@@ -74,7 +69,11 @@ void Machine::On(const SpecChanged& event) {
   if (event.spec == state_.given) return;
   const Spec before = std::exchange(state_.spec, event.spec);
   state_.given = event.spec;
+  if (before.paused && !event.spec.paused && state_.hold == Hold::kNone) state_.manual_weight.reset();
   const std::string target = state_.canary.empty() ? state_.stable : state_.canary;
+  if (event.spec.revision.empty()) {
+    return;  // none is known yet: nothing to go to
+  }
   if (event.spec.revision != target || state_.stable.empty()) {
     Want(event.spec.revision);
   } else if (!state_.canary.empty() && !state_.aborted &&
@@ -110,6 +109,7 @@ void Machine::Begin(const std::string& revision) {
   state_.started = now_;
   state_.hold = Hold::kNone;
   state_.manual_weight.reset();
+  if (state_.spec.paused) state_.manual_weight = 0;  // paused before the first step: nothing yet
   ClearPause();
 }
 
@@ -122,12 +122,14 @@ void Machine::On(const Published& event) {
 void Machine::On(const AcksObserved& event) {
   if (state_.generation == 0 || event.acks.generation != state_.generation) return;  // of an earlier publish
   state_.acks = event.acks;
-  if (event.acks.complete()) state_.delivery = Delivery::kAcked;
+  // Not for good: a node that comes back and does not ack holds the next raise.
+  state_.delivery = event.acks.complete() ? Delivery::kAcked : Delivery::kPublished;
 }
 
 void Machine::On(const Restarted&) {
-  // Whether the last publish was carried out is not known: it is harmless twice.
-  if (state_.delivery != Delivery::kNone) Emit(WantedPublish());
+  // Whether the last effects were carried out is not known: they are harmless twice.
+  if (state_.spec.revision != state_.given.revision) Emit(SetRevision{state_.spec.revision});
+  publish_again_ = state_.delivery != Delivery::kNone;
 }
 
 // ---- commands
@@ -240,13 +242,6 @@ void Machine::SkipStep() {
   if (state_.step < state_.spec.steps.size()) ++state_.step;
 }
 
-/// What the last publish asked for has come far enough to go on: a raise is acked by all, a lowering waits
-/// for nobody.
-bool Machine::Delivered() const {
-  if (state_.delivery == Delivery::kAcked) return true;
-  return state_.delivery == Delivery::kPublished && state_.generation != 0 && !state_.raising;
-}
-
 uint32_t Machine::WantedWeight() const {
   if (state_.canary.empty() || state_.aborted || !CanaryReady()) return 0;
   if (state_.finishing) return state_.spec.max_weight;
@@ -258,9 +253,22 @@ uint32_t Machine::WantedWeight() const {
   return std::min(weight, state_.spec.max_weight);
 }
 
+/// The present canary's weight as last published, in units of today's max_weight; never rounded up.
+uint32_t Machine::PublishedShare() const {
+  uint64_t weight = 0;
+  if (state_.canary == state_.published_stable && state_.published_canary.empty()) {
+    weight = state_.published_max_weight;
+  } else if (state_.canary == state_.published_canary) {
+    weight = state_.published_weight;
+  }
+  if (weight == 0) return 0;
+  return static_cast<uint32_t>(weight * state_.spec.max_weight / state_.published_max_weight);
+}
+
 Publish Machine::WantedPublish() const {
   const uint32_t all = state_.spec.max_weight;
-  const uint32_t weight = WantedWeight();
+  // More is given only when every node that counts holds what it was given before; less at once.
+  const uint32_t weight = Delivered() ? WantedWeight() : std::min(WantedWeight(), PublishedShare());
   // The end is one generation: the new revision takes over and the old one is gone from the split.
   if (state_.finishing && weight == all) return {state_.canary, "", all, 0};
   return {state_.stable, state_.canary, all - weight, weight};
@@ -274,16 +282,7 @@ void Machine::PublishIfChanged() {
       state_.spec.max_weight == state_.published_max_weight) {
     return;
   }
-  const auto share = [&](const std::string& stable, const std::string& canary, uint32_t weight,
-                         uint32_t all) {
-    return state_.canary.empty()
-               ? 0.0
-               : static_cast<double>(ShareOf(state_.canary, stable, canary, weight, all)) / all;
-  };
-  state_.raising = state_.delivery != Delivery::kNone &&
-                   share(wanted.stable, wanted.canary, wanted.canary_weight, state_.spec.max_weight) >
-                       share(state_.published_stable, state_.published_canary, state_.published_weight,
-                             state_.published_max_weight);
+  publish_again_ = false;
   state_.published_stable = wanted.stable;
   state_.published_canary = wanted.canary;
   state_.published_weight = wanted.canary_weight;
@@ -327,6 +326,7 @@ void Machine::Advance() {
   PublishIfChanged();
   while (!state_.canary.empty() && !state_.aborted && !OnHold() && CanaryReady() && TryStep())
     PublishIfChanged();
+  if (publish_again_) Emit(WantedPublish());
   if (state_.pause_until && now_ < *state_.pause_until && !OnHold()) Emit(WakeAt{*state_.pause_until});
 }
 

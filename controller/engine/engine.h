@@ -78,7 +78,8 @@ struct State {
   bool finishing = false;            // past the last step: the canary takes over
   bool aborted = false;              // spec.revision is `canary`'s and is not tried again without retry
   Hold hold = Hold::kNone;
-  std::optional<uint32_t> manual_weight;   // set by hand, stands until the hold ends
+  std::optional<uint32_t>
+      manual_weight;  // set by hand, or 0 of a spec paused at its start; until the hold ends
   std::optional<TimePoint> pause_started;  // of the present pause step
   std::optional<TimePoint> pause_until;    // none: indefinite
   std::map<std::string, uint32_t> ready;   // ready endpoints per revision, as last seen
@@ -87,7 +88,6 @@ struct State {
   std::string published_stable, published_canary;
   uint64_t generation = 0;  // of the last publish; 0 until the application answers
   Delivery delivery = Delivery::kNone;
-  bool raising = false;  // the last publish gave the canary more: its step waits for acks
   Acks acks;
   std::optional<TimePoint> started;  // of the rollout in progress, or of the last
   bool operator==(const State&) const = default;

@@ -243,7 +243,6 @@ std::string ToJson(const State& state) {
       {"publishedMaxWeight", state.published_max_weight},
       {"publishedStable", state.published_stable},
       {"publishedCanary", state.published_canary},
-      {"raising", state.raising},
       {"generation", state.generation},
       {"delivery", TextOf(state.delivery, kDeliveries)},
       {"acks", ToValue(state.acks)},
@@ -290,7 +289,6 @@ Result<State> FromJson(std::string_view text) {
   state.published_max_weight = in["publishedMaxWeight"].Integer<uint32_t>();
   state.published_stable = in["publishedStable"].Text();
   state.published_canary = in["publishedCanary"].Text();
-  state.raising = in["raising"].Bool();
   state.generation = in["generation"].Integer<uint64_t>();
   state.delivery = in["delivery"].OneOf(kDeliveries);
   state.acks = ReadAcks(in["acks"]);
