@@ -1,0 +1,28 @@
+// A node in the small: a cgroup and the datapath that steers what runs in it.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "agent/datapath/kernel_datapath.h"
+#include "tests/kernel/harness/sandbox.h"
+
+namespace weir::bench {
+
+class Node {
+ public:
+  /// Opens the datapath under a name unique in this run, with maps of the size the agent makes by default.
+  /// Aborts with the reason.
+  explicit Node(const std::string& name);
+
+  const std::string& cgroup() const { return cgroup_.path(); }
+  datapath::KernelDatapath& datapath() { return *datapath_; }
+  /// Applies, or aborts with the reason.
+  void Apply(const datapath::Change& change);
+
+ private:
+  kernel_test::Cgroup cgroup_;
+  std::unique_ptr<datapath::KernelDatapath> datapath_;
+};
+
+}  // namespace weir::bench
