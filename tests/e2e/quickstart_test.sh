@@ -48,6 +48,7 @@ case $mode in
   ended)
     # In the middle of the canary it is told to end.
     coproc story { exec "$quickstart" --check --bin "$binaries" 2>&1; }
+    # shellcheck disable=SC2154  # coproc sets it
     pid=$story_PID
     while read -r line <&"${story[0]}"; do
       [[ $line != 'setWeight 20'* ]] || break
