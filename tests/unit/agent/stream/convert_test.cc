@@ -1,0 +1,137 @@
+#include "agent/stream/convert.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+
+namespace weir::stream {
+namespace {
+
+std::string Bytes(const char* address) { return IpAddress::Parse(address)->ToBytes(); }
+
+void AddEndpoint(v1::Variant* variant, const char* address, uint32_t port) {
+  v1::Endpoint* endpoint = variant->add_endpoints();
+  endpoint->set_address(Bytes(address));
+  endpoint->set_port(port);
+}
+
+v1::Frontend GoodFrontend() {
+  v1::Frontend frontend;
+  frontend.mutable_key()->set_address(Bytes("127.96.0.1"));
+  frontend.mutable_key()->set_port(80);
+  frontend.mutable_key()->set_protocol(v1::PROTOCOL_TCP);
+  frontend.set_namespace_("shop");
+  frontend.set_service("checkout");
+  frontend.set_affinity_timeout_seconds(10800);
+  frontend.set_on_empty(v1::ON_EMPTY_REFUSE);
+  v1::Variant* stable = frontend.add_variants();
+  stable->set_revision("v1");
+  stable->set_weight(1'000'000);
+  AddEndpoint(stable, "127.0.1.1", 8081);
+  AddEndpoint(stable, "127.0.1.2", 65535);
+  v1::Variant* canary = frontend.add_variants();
+  canary->set_revision("v2");
+  return frontend;
+}
+
+TEST(ToFrontend, TakesEveryField) {
+  const auto frontend = ToFrontend(GoodFrontend());
+  ASSERT_TRUE(frontend.ok()) << frontend.status();
+  const auto at = [](const char* address, uint16_t port) {
+    return SocketAddress{*IpAddress::Parse(address), port};
+  };
+  const datapath::Frontend want{
+      .key = {at("127.96.0.1", 80), Protocol::kTcp},
+      .ns = "shop",
+      .service = "checkout",
+      .affinity_timeout_s = 10800,
+      .on_empty = datapath::OnEmpty::kRefuse,
+      .variants = {{"v1", 1'000'000, {at("127.0.1.1", 8081), at("127.0.1.2", 65535)}}, {"v2", 0, {}}}};
+  EXPECT_EQ(*frontend, want);
+}
+
+TEST(ToFrontend, KeyRoundTrip) {
+  for (const char* address : {"127.96.0.1", "fd00::1"}) {
+    v1::FrontendKey wire;
+    wire.set_address(Bytes(address));
+    wire.set_port(53);
+    wire.set_protocol(v1::PROTOCOL_UDP);
+    const auto key = ToKey(wire);
+    ASSERT_TRUE(key.ok());
+    EXPECT_EQ(FromKey(*key).SerializeAsString(), wire.SerializeAsString());
+  }
+  // The datapath knows one form of an IPv4 address.
+  v1::FrontendKey mapped;
+  mapped.set_address(std::string("\0\0\0\0\0\0\0\0\0\0\xff\xff\x7f\x60\0\x01", 16));
+  mapped.set_port(1);
+  mapped.set_protocol(v1::PROTOCOL_TCP);
+  EXPECT_EQ(ToString(*ToKey(mapped)), "TCP 127.96.0.1:1");
+}
+
+TEST(ToFrontend, SixteenVariantsAreTheMost) {
+  v1::Frontend frontend = GoodFrontend();
+  while (frontend.variants_size() < 16) {
+    frontend.add_variants()->set_revision("r" + std::to_string(frontend.variants_size()));
+  }
+  EXPECT_TRUE(ToFrontend(frontend).ok());
+  frontend.add_variants()->set_revision("one too many");
+  EXPECT_EQ(Message(ToFrontend(frontend).status()),
+            "frontend of shop/checkout (TCP 127.96.0.1:80): found 17 variants, expected at most 16");
+}
+
+TEST(ToFrontend, NamesFieldFoundAndExpected) {
+  using Break = std::function<void(v1::Frontend&)>;
+  const struct {
+    Break break_it;
+    const char* message;
+  } rows[] = {
+      {[](auto& f) { f.mutable_key()->set_address("abc"); }, "address: found 3 bytes, expected 4 or 16"},
+      {[](auto& f) { f.clear_key(); }, "address: found 0 bytes, expected 4 or 16"},
+      {[](auto& f) { f.mutable_key()->set_address(std::string(4, '\0')); }, "address: found 0.0.0.0"},
+      {[](auto& f) { f.mutable_key()->set_address(Bytes("224.0.0.1")); }, "address: found 224.0.0.1"},
+      {[](auto& f) { f.mutable_key()->set_port(0); }, "port: found 0, expected 1..65535"},
+      {[](auto& f) { f.mutable_key()->set_port(65536); }, "port: found 65536, expected 1..65535"},
+      {[](auto& f) { f.mutable_key()->set_protocol(static_cast<v1::Protocol>(132)); },
+       "protocol: found 132, expected TCP (6) or UDP (17)"},
+      {[](auto& f) { f.mutable_key()->clear_protocol(); }, "protocol: found 0"},
+      {[](auto& f) { f.set_on_empty(static_cast<v1::OnEmpty>(9)); }, "on_empty: found 9"},
+      {[](auto& f) { f.mutable_variants(0)->set_weight(1'000'001); },
+       "(TCP 127.96.0.1:80), variant \"v1\": weight: found 1000001, expected 0..1000000"},
+      {[](auto& f) { f.mutable_variants(1)->set_revision("v1"); }, "variant \"v1\": found twice"},
+      {[](auto& f) { f.mutable_variants(0)->mutable_endpoints(1)->set_address(std::string(5, 'x')); },
+       "variant \"v1\": endpoints[1]: address: found 5 bytes"},
+      {[](auto& f) { f.mutable_variants(0)->mutable_endpoints(1)->set_port(0); },
+       "variant \"v1\": endpoints[1]: port: found 0"},
+      {[](auto& f) { f.mutable_variants(0)->mutable_endpoints(0)->set_address(Bytes("::1")); },
+       "endpoints[0]: found [::1]:8081, expected the frontend's address family"},
+      {[](auto& f) {
+         f.mutable_variants(0)->mutable_endpoints(0)->set_address(Bytes("127.96.0.1"));
+         f.mutable_variants(0)->mutable_endpoints(0)->set_port(80);
+       },
+       "endpoints[0]: found 127.96.0.1:80, the frontend's own address: a loop"},
+  };
+  for (const auto& row : rows) {
+    v1::Frontend frontend = GoodFrontend();
+    row.break_it(frontend);
+    const auto converted = ToFrontend(frontend);
+    ASSERT_FALSE(converted.ok()) << row.message;
+    EXPECT_EQ(converted.status().code(), absl::StatusCode::kInvalidArgument);
+    const std::string message = Message(converted.status());
+    EXPECT_TRUE(message.starts_with("frontend of shop/checkout")) << message;
+    EXPECT_NE(message.find(row.message), std::string::npos) << message;
+  }
+}
+
+TEST(FromSplitCount, TakesEveryField) {
+  const datapath::SplitCount count{{{*IpAddress::Parse("127.96.0.1"), 80}, Protocol::kTcp},
+                                   {{"v1", 80, 8}, {"v2", 20, 2}}};
+  const v1::SplitCount wire = FromSplitCount(count);
+  EXPECT_EQ(ToString(*ToKey(wire.key())), "TCP 127.96.0.1:80");
+  ASSERT_EQ(wire.variants_size(), 2);
+  EXPECT_EQ(wire.variants(1).revision(), "v2");
+  EXPECT_EQ(wire.variants(1).weight(), 20u);
+  EXPECT_EQ(wire.variants(1).connections(), 2u);
+}
+
+}  // namespace
+}  // namespace weir::stream

@@ -1,0 +1,41 @@
+#include "common/metrics.h"
+
+#include <gtest/gtest.h>
+#include <prometheus/counter.h>
+
+namespace weir {
+namespace {
+
+double Value(const std::string& text, const std::string& name) {
+  const size_t at = text.find("\n" + name + " ");
+  return at == std::string::npos ? -1 : std::stod(text.substr(at + name.size() + 2));
+}
+
+TEST(ProcessMetrics, AreTaken) {
+  ProcessMetrics process;
+  const std::string text = MetricsText({&process});
+  EXPECT_GT(Value(text, "process_resident_memory_bytes"), 1e6) << text;
+  EXPECT_GE(Value(text, "process_cpu_seconds_total"), 0.0);
+  EXPECT_GE(Value(text, "process_open_fds"), 3.0);
+  EXPECT_GT(Value(text, "process_start_time_seconds"), 1.6e9);
+  EXPECT_NE(text.find("# TYPE process_cpu_seconds_total counter"), std::string::npos);
+  EXPECT_NE(text.find("# TYPE process_open_fds gauge"), std::string::npos);
+}
+
+TEST(MetricsHandler, AnswersInTheTextFormat) {
+  ProcessMetrics process;
+  prometheus::Registry registry;
+  prometheus::BuildCounter()
+      .Name("weir_test_total")
+      .Help("h")
+      .Register(registry)
+      .Add({{"a", "b"}})
+      .Increment(3);
+  const HttpResponse response = MetricsHandler({&process, &registry})({});
+  EXPECT_EQ(response.status, 200u);
+  EXPECT_EQ(response.content_type, "text/plain; version=0.0.4; charset=utf-8");
+  EXPECT_EQ(Value(response.body, "weir_test_total{a=\"b\"}"), 3);
+}
+
+}  // namespace
+}  // namespace weir
