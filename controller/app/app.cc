@@ -1,0 +1,232 @@
+#include "controller/app/app.h"
+
+#include <boost/asio/post.hpp>
+#include <utility>
+
+#include "common/log.h"
+
+namespace weir::app {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kRetryDelay{1000};
+constexpr milliseconds kTelemetryPace{1000};
+constexpr milliseconds kShutdownGrace{2000};
+// A look at the acknowledgements passes over all nodes; looks are this far apart per node, so that they stay
+// a small part of the work while thousands of acknowledgements come in.
+constexpr std::chrono::microseconds kSettlePacePerNode{2};
+
+dispatch::Dispatcher::Options DispatchOptions(const Options& options, const store::Store& store) {
+  dispatch::Dispatcher::Options dispatch;
+  dispatch.controller_id = store.controller_id();
+  dispatch.heartbeat_interval = options.heartbeat_interval;
+  return dispatch;
+}
+
+}  // namespace
+
+App::App(boost::asio::io_context& context, const Options& options, std::unique_ptr<store::Store> store)
+    : context_(context),
+      store_(std::move(store)),
+      core_(*store_, clock_, *this, compiler::Options{}),
+      dispatcher_(DispatchOptions(options, *store_), clock_, *this),
+      acks_(dispatcher_, clock_),
+      backend_(core_, dispatcher_, observed_, acks_),
+      watches_(context, backend_),
+      metrics_(core_, dispatcher_),
+      agent_service_(context, dispatcher_),
+      weir_service_(context, backend_, watches_),
+      tick_interval_(
+          std::max(milliseconds(1), options.heartbeat_interval / dispatch::Dispatcher::kTicksPerInterval)),
+      tick_timer_(context),
+      settle_timer_(context),
+      expiry_timer_(context),
+      retry_timer_(context),
+      telemetry_timer_(context),
+      wake_timer_(context) {}
+
+App::~App() {
+  if (shutdown_thread_.joinable()) shutdown_thread_.join();
+}
+
+Result<std::unique_ptr<App>> App::Start(boost::asio::io_context& context, const Options& options) {
+  RETURN_IF_ERROR(CheckTlsFlags(options.tls, /*server=*/true));
+  ASSIGN_OR_RETURN(auto store, store::Store::Open(options.state));
+  std::unique_ptr<App> app(new App(context, options, std::move(store)));
+  RETURN_IF_ERROR(app->Init(options));
+  return app;
+}
+
+Status App::Init(const Options& options) {
+  RETURN_IF_ERROR(Annotate(core_.Load(), fmt::format("--state {}", options.state.string())));
+  dispatcher_.RestoreNodes(core_.nodes());
+  ResetDispatch();
+  RETURN_IF_ERROR(Annotate(core_.Restart(), fmt::format("--state {}", options.state.string())));
+
+  HttpServer::Options http;
+  http.listen = options.http;
+  http.tls = options.tls;
+  ASSIGN_OR_RETURN(http_, HttpServer::Listen(context_, http));
+  http_->Handle("/metrics", MetricsHandler({&metrics_, &process_metrics_}));
+  http_->Handle("/healthz", [](const HttpRequest&) { return HttpResponse{.body = "ok\n"}; });
+  http_->Handle("/readyz", [this](const HttpRequest&) {
+    if (shutting_down_) return HttpResponse{.status = 503, .body = "shutting down\n"};
+    if (!store_error_.empty()) return HttpResponse{.status = 503, .body = store_error_ + "\n"};
+    return HttpResponse{.body = "ok\n"};
+  });
+  api::GrpcServer::Options grpc;
+  grpc.listen = options.listen;
+  grpc.tls = options.tls;
+  ASSIGN_OR_RETURN(server_, api::GrpcServer::Start(grpc, {&agent_service_, &weir_service_}));
+  server_->SetServing(true);
+  started_ = true;
+  Tick();
+  ArmWake();
+  ScheduleSettle();
+  return OkStatus();
+}
+
+void App::ResetDispatch() {
+  std::vector<dispatch::FrontendPtr> frontends;
+  for (const auto& [service, compiled] : core_.frontends()) {
+    for (const auto& [id, frontend] : compiled)
+      frontends.push_back(std::make_shared<const v1::Frontend>(frontend));
+  }
+  dispatcher_.Reset(core_.generation(), frontends);
+}
+
+void App::OnPublished(uint64_t generation, const compiler::Difference& difference) {
+  std::vector<dispatch::FrontendPtr> upserts;
+  for (const auto& frontend : difference.upserts)
+    upserts.push_back(std::make_shared<const v1::Frontend>(frontend));
+  dispatcher_.Publish(generation, upserts, difference.removals);
+}
+
+void App::OnRolloutChanged(const ObjectKey& key) {
+  store_error_.clear();
+  watches_.Changed({key.ns, key.name});
+  ArmWake();
+  ScheduleSettle();
+}
+
+Result<std::map<std::string, uint32_t>> App::NumberNodes(const std::vector<std::string>& names) {
+  return core_.NumberNodes(names);
+}
+
+void App::OnNodesChanged() {
+  acks_.Invalidate();
+  ScheduleSettle();
+}
+
+void App::OnTelemetry(const dispatch::Node& node) {
+  observed_.Report(node.name, *node.telemetry);
+  if (watches_.watchers() == 0 || shutting_down_ || std::exchange(telemetry_scheduled_, true)) return;
+  telemetry_timer_.expires_after(kTelemetryPace);
+  telemetry_timer_.async_wait([this](boost::system::error_code error) {
+    telemetry_scheduled_ = false;
+    if (error) return;
+    for (const auto& [key, entry] : core_.rollouts()) watches_.Changed({key.ns, key.name});
+  });
+}
+
+void App::OnAgentAhead(uint64_t generation_held) {
+  // Not now: the agent is being welcomed.
+  boost::asio::post(context_, [this, generation_held] {
+    if (generation_held <= core_.generation()) return;
+    if (Status status = core_.SkipBeyond(generation_held); !status.ok()) {
+      LogError("the generation could not be moved on", {{"error", status}});
+      return;
+    }
+    ResetDispatch();
+  });
+}
+
+void App::ScheduleSettle() {
+  if (!started_ || shutting_down_ || std::exchange(settle_scheduled_, true)) return;
+  settle_timer_.expires_after(kSettlePacePerNode * dispatcher_.nodes().size());
+  settle_timer_.async_wait([this](boost::system::error_code error) {
+    settle_scheduled_ = false;
+    if (!error) Settle();
+  });
+}
+
+void App::Settle() {
+  std::vector<std::pair<ObjectKey, engine::Acks>> news;
+  std::optional<MonotonicTime> expiry;
+  for (const auto& [key, object] : core_.objects().rollouts) {
+    const RolloutEntry& entry = core_.rollouts().at(key);
+    const AckView& view = acks_.For(object.ack_timeout);
+    if (view.next_expiry() && (!expiry || *view.next_expiry() < *expiry)) expiry = view.next_expiry();
+    if (entry.state.generation == 0) continue;
+    engine::Acks acks = view.For(entry.state.generation);
+    if (acks != entry.state.acks) news.emplace_back(key, std::move(acks));
+  }
+  for (const auto& [key, acks] : news) Feed(key, engine::AcksObserved{acks});
+  if (!expiry) return;
+  expiry_timer_.expires_at(*expiry);
+  expiry_timer_.async_wait([this](boost::system::error_code error) {
+    if (!error) OnNodesChanged();
+  });
+}
+
+void App::Feed(const ObjectKey& rollout, const engine::Event& event) {
+  Status status = core_.Feed(rollout, event);
+  if (status.ok() || shutting_down_) return;
+  // Nothing has changed, in memory neither; the same facts are fed again.
+  store_error_ = Message(status);
+  retry_timer_.expires_after(kRetryDelay);
+  retry_timer_.async_wait([this](boost::system::error_code error) {
+    if (error) return;
+    OnWake();
+    ScheduleSettle();
+  });
+}
+
+void App::ArmWake() {
+  if (!started_ || shutting_down_) return;
+  auto next = core_.NextWake();
+  if (!next) {
+    wake_timer_.cancel();
+    return;
+  }
+  wake_timer_.expires_at(std::chrono::time_point_cast<std::chrono::system_clock::duration>(*next));
+  wake_timer_.async_wait([this](boost::system::error_code error) {
+    if (!error) OnWake();
+  });
+}
+
+void App::OnWake() {
+  for (const ObjectKey& key : core_.Due()) Feed(key, engine::Tick{});
+  // Where the timer was early by less than the engine's millisecond; after a failure the retry takes over.
+  if (core_.Due().empty()) ArmWake();
+}
+
+void App::Tick() {
+  dispatcher_.Tick();
+  if (shutting_down_) return;
+  tick_timer_.expires_after(tick_interval_);
+  tick_timer_.async_wait([this](boost::system::error_code error) {
+    if (!error) Tick();
+  });
+}
+
+void App::Shutdown() {
+  if (std::exchange(shutting_down_, true)) return;
+  server_->SetServing(false);
+  grpc::Status status(grpc::StatusCode::UNAVAILABLE, "the controller is shutting down");
+  dispatcher_.Shutdown(status);
+  watches_.Shutdown(status);
+  for (auto* timer : {&tick_timer_, &settle_timer_, &expiry_timer_, &retry_timer_, &telemetry_timer_})
+    timer->cancel();
+  wake_timer_.cancel();
+  // Calls end on the io_context, so it must run while the server waits for them.
+  auto work = boost::asio::make_work_guard(context_);
+  shutdown_thread_ = std::thread([this, work = std::move(work)]() mutable {
+    server_->Shutdown(kShutdownGrace);
+    boost::asio::post(context_, [this] { http_->Stop(); });
+    work.reset();
+  });
+}
+
+}  // namespace weir::app

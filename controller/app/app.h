@@ -1,0 +1,105 @@
+// One controller: wiring, timers, listeners, start and shutdown.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/system_timer.hpp>
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "common/clock.h"
+#include "common/http.h"
+#include "common/metrics.h"
+#include "common/status.h"
+#include "common/tls_flags.h"
+#include "controller/api/server.h"
+#include "controller/api/service.h"
+#include "controller/api/watch.h"
+#include "controller/app/acks.h"
+#include "controller/app/backend.h"
+#include "controller/app/core.h"
+#include "controller/app/metrics.h"
+#include "controller/app/observed.h"
+#include "controller/dispatch/dispatcher.h"
+#include "controller/dispatch/service.h"
+#include "controller/store/store.h"
+
+namespace weir::app {
+
+struct Options {
+  std::string listen;  // gRPC
+  std::string http;
+  std::filesystem::path state;
+  TlsFlags tls;
+  std::chrono::milliseconds heartbeat_interval{3000};
+};
+
+/// Everything but the constructor's caller runs on the io_context, by one thread.
+class App final : private CoreListener, private dispatch::Observer {
+ public:
+  /// Opens the store, takes up what it holds, listens. Errors name the flag, path or address and the remedy.
+  static Result<std::unique_ptr<App>> Start(boost::asio::io_context& context, const Options& options);
+  /// After Shutdown and after the io_context ran out of work, or where Start failed.
+  ~App() override;
+
+  const std::string& grpc_address() const { return server_->address(); }
+  std::string http_address() const { return http_->address(); }
+
+  /// Begins to end: new calls are refused, streams and watches closed, listeners stopped. The io_context runs
+  /// out of work when it is done. May be called again.
+  void Shutdown();
+
+ private:
+  App(boost::asio::io_context& context, const Options& options, std::unique_ptr<store::Store> store);
+  Status Init(const Options& options);
+
+  // CoreListener
+  void OnPublished(uint64_t generation, const compiler::Difference& difference) override;
+  void OnRolloutChanged(const ObjectKey& key) override;
+  // dispatch::Observer
+  Result<std::map<std::string, uint32_t>> NumberNodes(const std::vector<std::string>& names) override;
+  void OnNodesChanged() override;
+  void OnTelemetry(const dispatch::Node& node) override;
+  void OnAgentAhead(uint64_t generation_held) override;
+
+  void ResetDispatch();
+  void ScheduleSettle();
+  void Settle();
+  void ArmWake();
+  void OnWake();
+  void Feed(const ObjectKey& rollout, const engine::Event& event);
+  void Tick();
+
+  boost::asio::io_context& context_;
+  SystemClock clock_;
+  std::unique_ptr<store::Store> store_;
+  Core core_;
+  dispatch::Dispatcher dispatcher_;
+  Observed observed_;
+  AckViews acks_;
+  BackendImpl backend_;
+  api::WatchHub watches_;
+  Metrics metrics_;
+  ProcessMetrics process_metrics_;
+  dispatch::AgentServiceImpl agent_service_;
+  api::WeirServiceImpl weir_service_;
+  std::unique_ptr<HttpServer> http_;
+  std::unique_ptr<api::GrpcServer> server_;
+
+  const std::chrono::milliseconds tick_interval_;
+  boost::asio::steady_timer tick_timer_;
+  boost::asio::steady_timer settle_timer_;     // acknowledgements are looked at again
+  boost::asio::steady_timer expiry_timer_;     // a node stops to count
+  boost::asio::steady_timer retry_timer_;      // after the store refused a change
+  boost::asio::steady_timer telemetry_timer_;  // watchers hear of counts once a second
+  boost::asio::system_timer wake_timer_;       // the engine's WakeAt
+  bool settle_scheduled_ = false, telemetry_scheduled_ = false, started_ = false, shutting_down_ = false;
+  std::string store_error_;  // of the last change that was not the fault of a caller; empty when the last one
+                             // went well
+  std::thread shutdown_thread_;
+};
+
+}  // namespace weir::app

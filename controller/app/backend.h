@@ -1,0 +1,50 @@
+// The calls of weirctl, answered from core, dispatch and the agents' counts. The io_context's thread.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "controller/api/backend.h"
+#include "controller/app/acks.h"
+#include "controller/app/core.h"
+#include "controller/app/observed.h"
+#include "controller/app/status.h"
+#include "controller/dispatch/dispatcher.h"
+
+namespace weir::app {
+
+class BackendImpl final : public api::Backend {
+ public:
+  /// All must outlive it.
+  BackendImpl(Core& core, dispatch::Dispatcher& dispatcher, Observed& observed, AckViews& acks)
+      : core_(core), dispatcher_(dispatcher), observed_(observed), acks_(acks) {}
+
+  Result<v1::ApplyResponse> Apply(const v1::ApplyRequest& request) override;
+  Result<v1::DeleteResponse> Delete(const v1::DeleteRequest& request) override;
+  Result<v1::Rollout> GetRollout(const v1::ObjectName& request) override;
+  Result<v1::ListRolloutsResponse> ListRollouts(const v1::ListRequest& request) override;
+  Result<v1::Rollout> Promote(const v1::PromoteRequest& request) override;
+  Result<v1::Rollout> Abort(const v1::ObjectName& request) override;
+  Result<v1::Rollout> Retry(const v1::ObjectName& request) override;
+  Result<v1::Rollout> Pause(const v1::ObjectName& request) override;
+  Result<v1::Rollout> Resume(const v1::ObjectName& request) override;
+  Result<v1::Rollout> SetWeight(const v1::SetWeightRequest& request) override;
+  Result<v1::Rollout> Undo(const v1::UndoRequest& request) override;
+  Result<v1::ListNodesResponse> ListNodes(const v1::ListNodesRequest& request) override;
+  Result<v1::ListSplitsResponse> ListSplits(const v1::ListRequest& request) override;
+  Result<v1::ListServicesResponse> ListServices(const v1::ListRequest& request) override;
+  Result<v1::GetVersionResponse> GetVersion(const v1::GetVersionRequest& request) override;
+
+ private:
+  Status CheckRollout(const ObjectKey& key) const;
+  v1::Rollout StatusOf(const ObjectKey& key);
+  Result<v1::Rollout> Command(const ObjectKey& key, const engine::Event& event);
+  Result<v1::DeleteResponse> DeleteNode(const std::string& name);
+
+  Core& core_;
+  dispatch::Dispatcher& dispatcher_;
+  Observed& observed_;
+  AckViews& acks_;
+};
+
+}  // namespace weir::app

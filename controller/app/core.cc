@@ -1,0 +1,419 @@
+#include "controller/app/core.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <set>
+#include <utility>
+
+#include "common/log.h"
+#include "controller/app/digest.h"
+#include "controller/app/stored.h"
+#include "controller/model/manifest.h"
+
+namespace weir::app {
+namespace {
+
+constexpr uint64_t kMaxGenerationHeld = uint64_t{1} << 62;  // an agent that claims more is not believed
+
+using WeightsByRollout = std::map<ObjectKey, compiler::RolloutWeights>;
+
+void AddWeights(const ObjectKey& key, const RolloutEntry& entry, WeightsByRollout& weights) {
+  if (!entry.weights.stable.empty()) weights[key] = entry.weights;
+}
+
+store::ObjectKey StoreKey(std::string_view kind, const ObjectKey& key) {
+  return {std::string(kind), key.ns, key.name};
+}
+
+// Acknowledgements are observed anew after a restart; all else must outlive it.
+bool SameButForAcks(const RolloutEntry& a, const RolloutEntry& b) {
+  engine::State state = a.state;
+  state.acks = b.state.acks;
+  return state == b.state && a.weights == b.weights;
+}
+
+}  // namespace
+
+Core::Core(store::Store& store, const Clock& clock, CoreListener& listener, compiler::Options options)
+    : store_(store), clock_(clock), listener_(listener), options_(options), compiler_(options) {}
+
+engine::TimePoint Core::Now() const {
+  return std::chrono::floor<std::chrono::milliseconds>(clock_.WallNow());
+}
+
+Status Core::Load() {
+  ASSIGN_OR_RETURN(store::Contents contents, store_.Load());
+  for (const auto& [key, yaml] : contents.objects) {
+    std::string place = fmt::format("stored {} {}/{}", key.kind, key.ns, key.name);
+    auto documents = model::ParseManifests(yaml, place);
+    RETURN_IF_ERROR(Annotate(documents.status(),
+                             "the state directory holds an object this weir-controller does not take"));
+    if (documents->size() != 1) {
+      return Error(absl::StatusCode::kDataLoss,
+                   "{}: found {} documents, expected 1: restore the state directory", place,
+                   documents->size());
+    }
+    objects_.Put(documents->front().object);
+  }
+  RETURN_IF_ERROR(
+      Annotate(model::ValidateSet(objects_), "the objects of the state directory do not fit together"));
+  yaml_ = std::move(contents.objects);
+  nodes_ = std::move(contents.nodes);
+
+  WeightsByRollout weights;
+  for (const auto& [key, rollout] : objects_.rollouts) {
+    RolloutEntry entry;
+    if (auto stored = contents.states.find({key.ns, key.name}); stored != contents.states.end()) {
+      auto parsed = ParseStored(stored->second);
+      RETURN_IF_ERROR(
+          Annotate(parsed.status(), fmt::format("stored state of rollout {}", model::ToString(key))));
+      entry = *std::move(parsed);
+    }
+    entry.endpoints = compiler::CountEndpoints(objects_, rollout);
+    AddWeights(key, entry, weights);
+    rollouts_.emplace(key, std::move(entry));
+  }
+  compiler_.Index(objects_);
+  for (const auto& [key, service] : objects_.services) {
+    compiler::Frontends compiled = compiler_.CompileService(objects_, weights, key);
+    for (const auto& [id, frontend] : compiled) Add(digest_, frontend);
+    frontends_[key] = std::move(compiled);
+  }
+  generation_ = contents.generation.number;
+  std::string digest = ToHex(digest_);
+  if (generation_ == 0 || digest != contents.generation.digest) {
+    if (generation_ != 0) {
+      LogWarn("the stored objects compile to other content than before; it gets a new generation",
+              {{"generation", generation_ + 1}});
+    }
+    store::Batch batch;
+    batch.generation = store::GenerationMark{generation_ + 1, digest};
+    RETURN_IF_ERROR(store_.Commit(batch));
+    ++generation_;
+  }
+  return OkStatus();
+}
+
+Status Core::Restart() {
+  for (const auto& [key, rollout] : objects_.rollouts) {
+    Transaction transaction;
+    ObserveEndpoints(transaction, key);
+    Step(transaction, key, engine::SpecChanged{rollout.spec});
+    Step(transaction, key, engine::Restarted{});
+    RETURN_IF_ERROR(Commit(std::move(transaction)));
+  }
+  return OkStatus();
+}
+
+const model::ObjectSet& Core::ObjectsOf(const Transaction& transaction) const {
+  return transaction.objects ? *transaction.objects : objects_;
+}
+
+RolloutEntry* Core::EntryOf(Transaction& transaction, const ObjectKey& key) const {
+  auto staged = transaction.rollouts.find(key);
+  if (staged == transaction.rollouts.end()) {
+    auto present = rollouts_.find(key);
+    if (present == rollouts_.end()) return nullptr;
+    staged = transaction.rollouts.emplace(key, present->second).first;
+  }
+  return staged->second ? &*staged->second : nullptr;
+}
+
+void Core::Step(Transaction& transaction, const ObjectKey& key, const engine::Event& event) const {
+  RolloutEntry* entry = EntryOf(transaction, key);
+  if (entry == nullptr) return;
+  engine::Decision decision = engine::Step(entry->state, event, Now());
+  entry->state = std::move(decision.state);
+  std::optional<std::string> revision;
+  for (auto& effect : decision.effects) {
+    if (auto* publish = std::get_if<engine::Publish>(&effect)) {
+      entry->weights = {publish->stable, publish->canary, publish->stable_weight, publish->canary_weight};
+      transaction.publish.insert(key);
+      transaction.services.insert({key.ns, ObjectsOf(transaction).rollouts.at(key).service});
+    } else if (auto* wake = std::get_if<engine::WakeAt>(&effect)) {
+      entry->wake = wake->time;
+    } else if (auto* set = std::get_if<engine::SetRevision>(&effect)) {
+      revision = set->revision;
+    } else if (auto* reject = std::get_if<engine::Reject>(&effect)) {
+      transaction.rejected = std::move(reject->reason);
+    } else if (auto* note = std::get_if<engine::Note>(&effect)) {
+      transaction.notes.emplace_back(key, std::move(note->text));
+    }
+  }
+  if (!revision) return;
+  transaction.revisions[key] = *revision;
+  // The object now says what the engine wanted; from here on that is what was given.
+  engine::Spec spec = ObjectsOf(transaction).rollouts.at(key).spec;
+  spec.revision = *revision;
+  Step(transaction, key, engine::SpecChanged{std::move(spec)});
+}
+
+void Core::ObserveEndpoints(Transaction& transaction, const ObjectKey& key) const {
+  RolloutEntry* entry = EntryOf(transaction, key);
+  if (entry == nullptr) return;
+  const model::ObjectSet& objects = ObjectsOf(transaction);
+  entry->endpoints = compiler::CountEndpoints(objects, objects.rollouts.at(key));
+  engine::EndpointsObserved observed;
+  for (const auto& [revision, count] : entry->endpoints) observed.ready[revision] = count.ready;
+  Step(transaction, key, observed);
+}
+
+void Core::CompileDirty(Transaction& transaction) {
+  const model::ObjectSet& objects = ObjectsOf(transaction);
+  compiler::Compiler& compiler = transaction.compiler ? *transaction.compiler : compiler_;
+  bool changed = false;
+  while (!transaction.services.empty() || !transaction.publish.empty()) {
+    WeightsByRollout weights;
+    // Without new objects only services of the rollouts in this transaction are compiled.
+    if (transaction.objects) {
+      for (const auto& [key, entry] : rollouts_) AddWeights(key, entry, weights);
+    }
+    for (const auto& [key, entry] : transaction.rollouts) {
+      weights.erase(key);
+      if (entry) AddWeights(key, *entry, weights);
+    }
+    for (const ObjectKey& service : std::exchange(transaction.services, {})) {
+      compiler::Frontends compiled;
+      if (objects.services.contains(service)) compiled = compiler.CompileService(objects, weights, service);
+      auto difference = compiler::Diff(frontends_[service], compiled);
+      changed = changed || !difference.upserts.empty() || !difference.removals.empty();
+      transaction.frontends[service] = std::move(compiled);
+    }
+    transaction.new_generation = changed;
+    for (const ObjectKey& key : std::exchange(transaction.publish, {})) {
+      // What is in force already keeps the number under which it came into force.
+      uint64_t before = EntryOf(transaction, key)->state.generation;
+      uint64_t generation = changed ? generation_ + 1 : before != 0 ? before : generation_;
+      Step(transaction, key, engine::Published{generation});
+    }
+  }
+}
+
+Status Core::SetRevisions(Transaction& transaction) const {
+  for (const auto& [key, revision] : transaction.revisions) {
+    store::ObjectKey id = StoreKey("Rollout", key);
+    auto staged = transaction.yaml.find(id);
+    const std::string& text = staged != transaction.yaml.end() ? *staged->second : yaml_.at(id);
+    ASSIGN_OR_RETURN(std::string changed, WithRevision(text, revision));
+    transaction.yaml[id] = std::move(changed);
+  }
+  return OkStatus();
+}
+
+Status Core::Commit(Transaction transaction) {
+  CompileDirty(transaction);
+  RETURN_IF_ERROR(SetRevisions(transaction));
+
+  compiler::Difference total;
+  std::map<std::string, v1::FrontendKey> removals;
+  Digest digest = digest_;
+  for (const auto& [service, compiled] : transaction.frontends) {
+    const compiler::Frontends& before = frontends_[service];
+    auto difference = compiler::Diff(before, compiled);
+    for (auto& key : difference.removals) {
+      std::string id = compiler::ToKey(key);
+      Subtract(digest, before.at(id));
+      removals.emplace(std::move(id), std::move(key));
+    }
+    for (auto& frontend : difference.upserts) {
+      if (auto old = before.find(compiler::ToKey(frontend.key())); old != before.end())
+        Subtract(digest, old->second);
+      Add(digest, frontend);
+      total.upserts.push_back(std::move(frontend));
+    }
+  }
+  // An address that went from one service to another is not removed.
+  for (const auto& frontend : total.upserts) removals.erase(compiler::ToKey(frontend.key()));
+  for (auto& [id, key] : removals) total.removals.push_back(std::move(key));
+
+  store::Batch batch;
+  batch.objects = transaction.yaml;
+  engine::TimePoint now = Now();
+  for (auto& [key, entry] : transaction.rollouts) {
+    auto present = rollouts_.find(key);
+    if (!entry) {
+      batch.states[{key.ns, key.name}] = std::nullopt;
+    } else if (present == rollouts_.end() || !SameButForAcks(present->second, *entry)) {
+      entry->updated = now;
+      batch.states[{key.ns, key.name}] = ToStored(*entry);
+    }
+  }
+  uint64_t generation = transaction.new_generation ? generation_ + 1 : generation_;
+  if (transaction.new_generation) batch.generation = store::GenerationMark{generation, ToHex(digest)};
+  if (Status status = store_.Commit(batch); !status.ok()) {
+    ++commit_failures_;
+    LogError("the state could not be written; nothing was changed", {{"error", status}});
+    return status;
+  }
+
+  generation_ = generation;
+  digest_ = digest;
+  if (transaction.objects) objects_ = *std::move(transaction.objects);
+  if (transaction.compiler) compiler_ = *std::move(transaction.compiler);
+  for (const auto& [key, revision] : transaction.revisions)
+    objects_.rollouts.at(key).spec.revision = revision;
+  for (auto& [key, yaml] : transaction.yaml) {
+    if (yaml) {
+      yaml_[key] = *std::move(yaml);
+    } else {
+      yaml_.erase(key);
+    }
+  }
+  for (auto& [service, compiled] : transaction.frontends) {
+    if (compiled.empty()) {
+      frontends_.erase(service);
+    } else {
+      frontends_[service] = std::move(compiled);
+    }
+  }
+  for (auto& [key, entry] : transaction.rollouts) {
+    if (entry) {
+      rollouts_[key] = *std::move(entry);
+    } else {
+      rollouts_.erase(key);
+    }
+  }
+  for (const auto& [key, text] : transaction.notes) {
+    LogInfo("rollout", {{"name", model::ToString(key)}, {"note", text}, {"generation", generation_}});
+  }
+  if (transaction.new_generation) listener_.OnPublished(generation_, total);
+  for (const auto& [key, entry] : transaction.rollouts) listener_.OnRolloutChanged(key);
+  return OkStatus();
+}
+
+Status Core::Feed(const ObjectKey& rollout, const engine::Event& event) {
+  Transaction transaction;
+  RolloutEntry* entry = EntryOf(transaction, rollout);
+  if (entry == nullptr) return NotFound("no rollout {}", model::ToString(rollout));
+  if (std::holds_alternative<engine::Tick>(event) && entry->wake && *entry->wake <= Now())
+    entry->wake.reset();
+  Step(transaction, rollout, event);
+  if (transaction.rejected) {
+    return FailedPrecondition("rollout {}: {}", model::ToString(rollout), *transaction.rejected);
+  }
+  return Commit(std::move(transaction));
+}
+
+model::ObjectSet Core::Staged(const ObjectChanges& changes) const {
+  model::ObjectSet staged = objects_;
+  for (const auto& [kind, key] : changes.removals) staged.Remove(kind, key);
+  for (const auto& [object, yaml] : changes.puts) staged.Put(object);
+  return staged;
+}
+
+Status Core::Check(const ObjectChanges& changes) const { return model::ValidateSet(Staged(changes)); }
+
+void Core::AffectedServices(const compiler::Compiler& compiler, const model::ObjectSet& objects,
+                            std::string_view kind, const ObjectKey& key,
+                            std::set<ObjectKey>& services) const {
+  std::optional<std::string> slices_of;
+  if (kind == "Service") {
+    services.insert(key);
+    slices_of = key.name;
+  } else if (kind == "EndpointSlice") {
+    if (auto found = objects.slices.find(key); found != objects.slices.end())
+      slices_of = found->second.service;
+  } else if (kind == "Rollout") {
+    if (auto found = objects.rollouts.find(key); found != objects.rollouts.end()) {
+      services.insert({key.ns, found->second.service});
+    }
+  } else if (auto found = objects.splits.find(key); found != objects.splits.end()) {
+    services.insert({key.ns, found->second.service});
+  }
+  if (!slices_of) return;
+  for (const ObjectKey& dependent : compiler.Dependents({key.ns, *slices_of})) services.insert(dependent);
+}
+
+Status Core::Change(const ObjectChanges& changes) {
+  Transaction transaction;
+  transaction.objects = Staged(changes);
+  RETURN_IF_ERROR(model::ValidateSet(*transaction.objects));
+  transaction.compiler.emplace(options_);
+  transaction.compiler->Index(*transaction.objects);
+
+  std::set<ObjectKey>& services = transaction.services;
+  auto affect = [&](std::string_view kind, const ObjectKey& key) {
+    AffectedServices(compiler_, objects_, kind, key, services);
+    AffectedServices(*transaction.compiler, *transaction.objects, kind, key, services);
+  };
+  for (const auto& [kind, key] : changes.removals) {
+    transaction.yaml[StoreKey(kind, key)] = std::nullopt;
+    if (kind == "Rollout") transaction.rollouts[key] = std::nullopt;
+    affect(kind, key);
+  }
+  std::set<ObjectKey> observe;
+  for (const auto& [object, yaml] : changes.puts) {
+    const ObjectKey& key = model::KeyOf(object);
+    transaction.yaml[StoreKey(model::KindOf(object), key)] = yaml;
+    if (std::holds_alternative<model::Rollout>(object)) {
+      observe.insert(key);
+      if (EntryOf(transaction, key) == nullptr) transaction.rollouts[key] = RolloutEntry{};
+    }
+    affect(model::KindOf(object), key);
+  }
+  for (const auto& [key, rollout] : transaction.objects->rollouts) {
+    if (services.contains({key.ns, rollout.service})) observe.insert(key);
+  }
+  for (const ObjectKey& key : observe) ObserveEndpoints(transaction, key);
+  for (const auto& [object, yaml] : changes.puts) {
+    if (const auto* rollout = std::get_if<model::Rollout>(&object)) {
+      Step(transaction, rollout->key, engine::SpecChanged{rollout->spec});
+    }
+  }
+  return Commit(std::move(transaction));
+}
+
+Result<std::map<std::string, uint32_t>> Core::NumberNodes(const std::vector<std::string>& names) {
+  std::set<uint32_t> used;
+  for (const auto& [name, number] : nodes_) used.insert(number);
+  std::map<std::string, uint32_t> numbers;
+  store::Batch batch;
+  uint32_t next = 0;
+  auto taken = used.begin();
+  for (const auto& name : names) {
+    for (; taken != used.end() && *taken == next; ++taken) ++next;
+    numbers[name] = next;
+    batch.nodes[name] = next++;
+  }
+  if (Status status = store_.Commit(batch); !status.ok()) {
+    ++commit_failures_;
+    return status;
+  }
+  nodes_.insert(numbers.begin(), numbers.end());
+  return numbers;
+}
+
+Status Core::ForgetNode(const std::string& name) {
+  store::Batch batch;
+  batch.nodes[name] = std::nullopt;
+  RETURN_IF_ERROR(store_.Commit(batch));
+  nodes_.erase(name);
+  return OkStatus();
+}
+
+Status Core::SkipBeyond(uint64_t held) {
+  if (held <= generation_ || held >= kMaxGenerationHeld) return OkStatus();
+  store::Batch batch;
+  batch.generation = store::GenerationMark{held + 1, ToHex(digest_)};
+  RETURN_IF_ERROR(store_.Commit(batch));
+  generation_ = held + 1;
+  return OkStatus();
+}
+
+std::optional<engine::TimePoint> Core::NextWake() const {
+  std::optional<engine::TimePoint> next;
+  for (const auto& [key, entry] : rollouts_) {
+    if (entry.wake && (!next || *entry.wake < *next)) next = entry.wake;
+  }
+  return next;
+}
+
+std::vector<ObjectKey> Core::Due() const {
+  std::vector<ObjectKey> due;
+  for (const auto& [key, entry] : rollouts_) {
+    if (entry.wake && *entry.wake <= Now()) due.push_back(key);
+  }
+  return due;
+}
+
+}  // namespace weir::app

@@ -1,0 +1,135 @@
+// Objects, rollouts and the frontends in force. Every change is one transaction: engine steps, compilation,
+// the next generation, the store; only when it is durable do memory and the listener learn of it.
+//
+// One thread. Blocks for the store's commit. No timers, no network.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/status.h"
+#include "controller/app/digest.h"
+#include "controller/compiler/compiler.h"
+#include "controller/engine/engine.h"
+#include "controller/model/objects.h"
+#include "controller/store/store.h"
+
+namespace weir::app {
+
+using model::ObjectKey;
+
+/// Told what has become durable. In this order: OnPublished, then OnRolloutChanged for each rollout.
+class CoreListener {
+ public:
+  virtual ~CoreListener() = default;
+  virtual void OnPublished(uint64_t generation, const compiler::Difference& difference) = 0;
+  /// Changed or gone.
+  virtual void OnRolloutChanged(const ObjectKey& key) = 0;
+};
+
+/// A rollout at work.
+struct RolloutEntry {
+  engine::State state;
+  compiler::RolloutWeights weights;  // of the last Publish
+  std::map<std::string, compiler::RevisionEndpoints> endpoints;
+  engine::TimePoint updated{};            // last change that was stored
+  std::optional<engine::TimePoint> wake;  // not stored: the engine asks again after a restart
+};
+
+/// Objects to put and to remove, together.
+struct ObjectChanges {
+  std::vector<std::pair<model::Object, std::string>> puts;  // with their YAML
+  std::vector<std::pair<std::string, ObjectKey>> removals;  // kind and key
+};
+
+class Core {
+ public:
+  /// All must outlive it.
+  Core(store::Store& store, const Clock& clock, CoreListener& listener, compiler::Options options);
+
+  /// Takes up what the store holds and compiles it, under the same generation when the content is the same.
+  /// The listener is not told; see AllFrontends. Then call Restart once the agents' side is ready.
+  Status Load();
+  /// Lets the engine look at every rollout again.
+  Status Restart();
+
+  /// All or nothing. INVALID_ARGUMENT with every breach of the rules between objects.
+  Status Change(const ObjectChanges& changes);
+  /// What Change would say, without carrying it out.
+  Status Check(const ObjectChanges& changes) const;
+
+  /// One event for one rollout. NOT_FOUND; FAILED_PRECONDITION with the engine's reason when it rejects a
+  /// command; the store's error when the outcome could not be written (then nothing has changed; feed it
+  /// again later).
+  Status Feed(const ObjectKey& rollout, const engine::Event& event);
+
+  /// Numbers for nodes that have none, durable: the smallest that are free.
+  Result<std::map<std::string, uint32_t>> NumberNodes(const std::vector<std::string>& names);
+  Status ForgetNode(const std::string& name);
+
+  /// Moves the generation beyond `held`, with the same content. The listener is told nothing.
+  Status SkipBeyond(uint64_t held);
+
+  const model::ObjectSet& objects() const { return objects_; }
+  const std::map<ObjectKey, RolloutEntry>& rollouts() const { return rollouts_; }
+  const std::map<ObjectKey, compiler::Frontends>& frontends() const { return frontends_; }  // by service
+  const std::map<std::string, uint32_t>& nodes() const { return nodes_; }
+  uint64_t generation() const { return generation_; }
+  uint64_t commit_failures() const { return commit_failures_; }
+  std::optional<engine::TimePoint> NextWake() const;
+  /// Rollouts whose wake has come.
+  std::vector<ObjectKey> Due() const;
+  engine::TimePoint Now() const;
+
+ private:
+  // What a change is going to be; nothing outside is touched until it is durable.
+  struct Transaction {
+    std::optional<model::ObjectSet> objects;  // when objects change
+    std::optional<compiler::Compiler> compiler;
+    std::map<ObjectKey, std::optional<RolloutEntry>> rollouts;  // nullopt: gone
+    std::set<ObjectKey> publish;                         // rollouts that want to be told their generation
+    std::set<ObjectKey> services;                        // to compile
+    std::map<ObjectKey, compiler::Frontends> frontends;  // compiled
+    std::map<ObjectKey, std::string> revisions;          // set from within, by rollout
+    std::vector<std::pair<ObjectKey, std::string>> notes;
+    std::map<store::ObjectKey, std::optional<std::string>> yaml;
+    std::optional<std::string> rejected;
+    bool new_generation = false;
+  };
+
+  const model::ObjectSet& ObjectsOf(const Transaction& transaction) const;
+  RolloutEntry* EntryOf(Transaction& transaction, const ObjectKey& key) const;
+  void Step(Transaction& transaction, const ObjectKey& key, const engine::Event& event) const;
+  void ObserveEndpoints(Transaction& transaction, const ObjectKey& key) const;
+  void CompileDirty(Transaction& transaction);
+  Status SetRevisions(Transaction& transaction) const;
+  Status Commit(Transaction transaction);
+  model::ObjectSet Staged(const ObjectChanges& changes) const;
+  void AffectedServices(const compiler::Compiler& compiler, const model::ObjectSet& objects,
+                        std::string_view kind, const ObjectKey& key, std::set<ObjectKey>& services) const;
+
+  store::Store& store_;
+  const Clock& clock_;
+  CoreListener& listener_;
+  const compiler::Options options_;
+  compiler::Compiler compiler_;
+  model::ObjectSet objects_;
+  std::map<store::ObjectKey, std::string> yaml_;
+  std::map<ObjectKey, RolloutEntry> rollouts_;
+  std::map<ObjectKey, compiler::Frontends> frontends_;
+  std::map<std::string, uint32_t> nodes_;
+  uint64_t generation_ = 0;
+  Digest digest_{};
+  uint64_t commit_failures_ = 0;
+};
+
+}  // namespace weir::app

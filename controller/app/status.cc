@@ -1,0 +1,185 @@
+#include "controller/app/status.h"
+
+#include <set>
+
+#include "controller/model/manifest.h"
+
+namespace weir::app {
+namespace {
+
+int64_t Milliseconds(engine::TimePoint time) { return time.time_since_epoch().count(); }
+
+// "Rollout/checkout", "TrafficSplit/x", or nothing.
+std::string OwnerOf(const model::ObjectSet& objects, const ObjectKey& service) {
+  for (const auto& [key, rollout] : objects.rollouts) {
+    if (key.ns == service.ns && rollout.service == service.name) return "Rollout/" + key.name;
+  }
+  for (const auto& [key, split] : objects.splits) {
+    if (key.ns == service.ns && split.service == service.name) return "TrafficSplit/" + key.name;
+  }
+  return {};
+}
+
+const RolloutEntry* RolloutOf(const Core& core, const ObjectKey& service) {
+  for (const auto& [key, rollout] : core.objects().rollouts) {
+    if (key.ns == service.ns && rollout.service == service.name) return &core.rollouts().at(key);
+  }
+  return nullptr;
+}
+
+void AddVariant(const RolloutEntry& entry, const std::string& revision, v1::Role role, uint32_t weight,
+                const std::map<std::string, uint64_t>& observed, v1::Rollout& status) {
+  if (revision.empty()) return;
+  v1::VariantStatus& variant = *status.add_variants();
+  variant.set_revision(revision);
+  variant.set_role(role);
+  variant.set_weight(weight);
+  if (auto found = entry.endpoints.find(revision); found != entry.endpoints.end()) {
+    variant.set_endpoints_ready(found->second.ready);
+    variant.set_endpoints_total(found->second.total);
+  }
+  if (auto found = observed.find(revision); found != observed.end()) {
+    variant.set_connections_observed(found->second);
+  }
+}
+
+}  // namespace
+
+v1::Rollout RolloutStatus(const Facts& facts, const ObjectKey& key, const engine::Acks& acks) {
+  const model::Rollout& object = facts.core.objects().rollouts.at(key);
+  const RolloutEntry& entry = facts.core.rollouts().at(key);
+  const engine::State& state = entry.state;
+  engine::Description description = engine::Describe(state, facts.core.Now());
+
+  v1::Rollout status;
+  status.set_namespace_(key.ns);
+  status.set_name(key.name);
+  status.set_service(object.service);
+  status.set_phase(engine::PhaseName(description.phase));
+  status.set_message(description.message);
+  status.set_revision(state.spec.revision);
+  status.set_stable_revision(state.stable);
+  status.set_canary_revision(state.canary);
+  status.set_current_step_index(state.step);
+  for (const auto& step : state.spec.steps) status.add_steps()->set_text(model::StepText(step));
+  status.set_canary_weight(description.canary_weight);
+  status.set_max_weight(state.spec.max_weight);
+  status.set_generation(state.generation);
+  status.set_nodes_desired(acks.desired);
+  status.set_nodes_acked(acks.acked);
+  for (const auto& node : acks.behind) status.add_nodes_behind(node);
+  for (const auto& node : acks.refusing) status.add_nodes_refusing(node);
+  status.set_pause_remaining_ms(description.pause_remaining ? description.pause_remaining->count() : -1);
+  status.set_paused(description.paused);
+  status.set_aborted(state.aborted);
+  if (state.started) status.set_started_unix_ms(Milliseconds(*state.started));
+  status.set_updated_unix_ms(Milliseconds(entry.updated));
+
+  std::map<std::string, uint64_t> observed;
+  if (auto found = facts.core.frontends().find({key.ns, object.service});
+      found != facts.core.frontends().end()) {
+    for (const auto& [id, frontend] : found->second) {
+      for (const auto& [revision, count] : facts.observed.Sum(frontend)) observed[revision] += count;
+    }
+  }
+  AddVariant(entry, entry.weights.stable, v1::ROLE_STABLE, entry.weights.stable_weight, observed, status);
+  AddVariant(entry, entry.weights.canary, v1::ROLE_CANARY, entry.weights.canary_weight, observed, status);
+  return status;
+}
+
+void AddSplits(const Facts& facts, const ObjectKey& service, v1::ListSplitsResponse& response) {
+  auto frontends = facts.core.frontends().find(service);
+  if (frontends == facts.core.frontends().end()) return;
+  std::string owner = OwnerOf(facts.core.objects(), service);
+  const RolloutEntry* rollout = RolloutOf(facts.core, service);
+  for (const auto& [id, frontend] : frontends->second) {
+    v1::Split& split = *response.add_splits();
+    split.set_namespace_(service.ns);
+    split.set_service(service.name);
+    split.set_source(owner.empty() ? "Service" : owner);
+    split.set_port_name(frontend.port_name());
+    *split.mutable_key() = frontend.key();
+    auto sum = facts.observed.Sum(frontend);
+    for (const auto& variant : frontend.variants()) {
+      v1::VariantStatus& status = *split.add_variants();
+      status.set_revision(variant.revision());
+      status.set_role(variant.role());
+      status.set_weight(variant.weight());
+      status.set_endpoints_ready(static_cast<uint32_t>(variant.endpoints_size()));
+      status.set_endpoints_total(static_cast<uint32_t>(variant.endpoints_size()));
+      if (rollout != nullptr) {
+        if (auto found = rollout->endpoints.find(variant.revision()); found != rollout->endpoints.end()) {
+          status.set_endpoints_ready(found->second.ready);
+          status.set_endpoints_total(found->second.total);
+        }
+      }
+      if (auto found = sum.find(variant.revision()); found != sum.end())
+        status.set_connections_observed(found->second);
+    }
+    for (const auto& [node, variants] : facts.observed.Of(frontend)) {
+      v1::NodeSplit& counted = *split.add_nodes();
+      counted.set_node(node);
+      for (const auto& count : *variants) {
+        v1::VariantStatus& status = *counted.add_variants();
+        status.set_revision(count.revision());
+        status.set_weight(count.weight());
+        status.set_connections_observed(count.connections());
+      }
+    }
+  }
+}
+
+v1::ListServicesResponse ServiceList(const Facts& facts, const std::string& ns, const std::string& name) {
+  const model::ObjectSet& objects = facts.core.objects();
+  struct Addresses {
+    std::set<IpAddress> ready, all;
+  };
+  std::map<ObjectKey, Addresses> endpoints;
+  for (const auto& [key, slice] : objects.slices) {
+    Addresses& addresses = endpoints[{key.ns, slice.service}];
+    for (const auto& endpoint : slice.endpoints) {
+      addresses.all.insert(endpoint.address);
+      if (endpoint.state == model::EndpointState::kReady) addresses.ready.insert(endpoint.address);
+    }
+  }
+  std::map<ObjectKey, std::string> owners;
+  for (const auto& [key, rollout] : objects.rollouts)
+    owners[{key.ns, rollout.service}] = "Rollout/" + key.name;
+  for (const auto& [key, split] : objects.splits)
+    owners[{key.ns, split.service}] = "TrafficSplit/" + key.name;
+
+  v1::ListServicesResponse response;
+  for (const auto& [key, service] : objects.services) {
+    if ((!ns.empty() && ns != key.ns) || (!name.empty() && name != key.name)) continue;
+    v1::ServiceInfo& info = *response.add_services();
+    info.set_namespace_(key.ns);
+    info.set_name(key.name);
+    if (auto found = facts.core.frontends().find(key); found != facts.core.frontends().end()) {
+      for (const auto& [id, frontend] : found->second) *info.add_frontends() = frontend.key();
+    }
+    info.set_endpoints_ready(static_cast<uint32_t>(endpoints[key].ready.size()));
+    info.set_endpoints_total(static_cast<uint32_t>(endpoints[key].all.size()));
+    info.set_split(owners[key]);
+  }
+  return response;
+}
+
+v1::Node NodeStatus(const dispatch::Node& node) {
+  v1::Node status;
+  status.set_name(node.name);
+  status.set_number(node.number);
+  status.set_connected(node.connected);
+  status.set_agent_version(node.agent_version);
+  status.set_kernel_release(node.kernel_release);
+  status.set_generation_acked(node.generation_acked);
+  status.set_generation_sent(node.generation_sent);
+  status.set_nack_reason(node.nack_reason);
+  if (node.last_seen) {
+    status.set_last_seen_unix_ms(
+        std::chrono::duration_cast<std::chrono::milliseconds>(node.last_seen->time_since_epoch()).count());
+  }
+  for (const auto& ability : node.abilities) status.add_abilities(ability);
+  return status;
+}
+
+}  // namespace weir::app

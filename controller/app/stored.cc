@@ -1,0 +1,59 @@
+#include "controller/app/stored.h"
+
+#include <yaml-cpp/yaml.h>
+
+#include <boost/json.hpp>
+
+#include "controller/engine/engine_json.h"
+
+namespace weir::app {
+namespace json = boost::json;
+
+std::string ToStored(const RolloutEntry& entry) {
+  json::object weights{{"stable", entry.weights.stable},
+                       {"canary", entry.weights.canary},
+                       {"stable_weight", entry.weights.stable_weight},
+                       {"canary_weight", entry.weights.canary_weight}};
+  json::object all{{"engine", json::parse(engine::ToJson(entry.state))},
+                   {"weights", std::move(weights)},
+                   {"updated_ms", entry.updated.time_since_epoch().count()}};
+  return json::serialize(all);
+}
+
+Result<RolloutEntry> ParseStored(const std::string& text) {
+  RolloutEntry entry;
+  json::error_code error;
+  json::value parsed = json::parse(text, error);
+  if (error) return Error(absl::StatusCode::kDataLoss, "not JSON: {}", error.message());
+  std::string engine_text;
+  // Boost.JSON's checked access throws; the exceptions end here.
+  try {
+    const json::object& all = parsed.as_object();
+    engine_text = json::serialize(all.at("engine"));
+    const json::object& weights = all.at("weights").as_object();
+    entry.weights.stable = json::value_to<std::string>(weights.at("stable"));
+    entry.weights.canary = json::value_to<std::string>(weights.at("canary"));
+    entry.weights.stable_weight = weights.at("stable_weight").to_number<uint32_t>();
+    entry.weights.canary_weight = weights.at("canary_weight").to_number<uint32_t>();
+    entry.updated = engine::TimePoint(engine::Duration(all.at("updated_ms").to_number<int64_t>()));
+  } catch (const std::exception& exception) {
+    return Error(absl::StatusCode::kDataLoss, "a field is missing or of another type: {}", exception.what());
+  }
+  ASSIGN_OR_RETURN(entry.state, engine::FromJson(engine_text));
+  return entry;
+}
+
+Result<std::string> WithRevision(const std::string& yaml, const std::string& revision) {
+  // yaml-cpp throws; the exceptions end here.
+  try {
+    YAML::Node document = YAML::Load(yaml);
+    document["spec"]["revision"] = revision;
+    YAML::Emitter out;
+    out << document;
+    return std::string(out.c_str()) + "\n";
+  } catch (const YAML::Exception& exception) {
+    return Error(absl::StatusCode::kInternal, "set spec.revision: {}", exception.what());
+  }
+}
+
+}  // namespace weir::app

@@ -1,0 +1,80 @@
+// weir-controller: keeps the objects, runs the rollouts, tells the agents.
+//
+// Start: flags -> log -> store and what it holds -> HTTP and gRPC listeners -> "listening ..." on stdout.
+// Shutdown (SIGTERM, SIGINT), in this order:
+//   1. health says NOT_SERVING, /readyz 503; agents' streams and watches are closed with UNAVAILABLE
+//   2. timers are cancelled
+//   3. the gRPC server waits for its calls (2 s, then they are cancelled), while the io_context answers them
+//   4. the HTTP listener closes; the io_context has nothing left and run() returns
+//   5. the store is closed, and with it the lock on the directory
+// Every change is durable before its effects, so a kill -9 at any moment loses nothing but step 1's courtesy.
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <csignal>
+#include <cstdio>
+
+#include "common/flags.h"
+#include "common/log.h"
+#include "common/version.h"
+#include "controller/app/app.h"
+
+namespace {
+
+int Run(const weir::app::Options& options) {
+  boost::asio::io_context context(1);
+  // Taken before anything listens: a signal during the start is not lost.
+  boost::asio::signal_set signals(context, SIGTERM, SIGINT);
+  auto app = weir::app::App::Start(context, options);
+  if (!app.ok()) {
+    std::fprintf(stderr, "weir-controller: %s\n", weir::Message(app.status()).c_str());
+    return 1;
+  }
+  signals.async_wait([&](boost::system::error_code error, int number) {
+    if (error) return;
+    weir::LogInfo("shutting down", {{"signal", number}});
+    (*app)->Shutdown();
+  });
+  std::printf("listening grpc=%s http=%s\n", (*app)->grpc_address().c_str(), (*app)->http_address().c_str());
+  std::fflush(stdout);
+  weir::LogInfo("controller started", {{"version", weir::kVersion},
+                                       {"grpc", (*app)->grpc_address()},
+                                       {"http", (*app)->http_address()},
+                                       {"state", options.state.string()}});
+  context.run();
+  weir::LogInfo("controller stopped");
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App cli("The controller of Weir: keeps objects, runs rollouts, tells the agents.");
+  weir::app::Options options;
+  weir::LogOptions log;
+  std::string state;
+  options.listen = "127.0.0.1:7400";
+  options.http = "127.0.0.1:7401";
+  int heartbeat_ms = static_cast<int>(options.heartbeat_interval.count());
+  cli.add_option("--listen", options.listen, "HOST:PORT of the gRPC listener, for agents and weirctl")
+      ->capture_default_str();
+  cli.add_option("--http", options.http, "HOST:PORT of /metrics, /healthz and /readyz")
+      ->capture_default_str();
+  cli.add_option("--state", state, "Directory that keeps objects and rollouts; made if missing")->required();
+  cli.add_option("--heartbeat-ms", heartbeat_ms, "Interval of heartbeats on agents' streams, milliseconds")
+      ->capture_default_str()
+      ->check(CLI::Range(50, 60'000));
+  weir::AddTlsFlags(cli, &options.tls);
+  weir::AddLogFlags(cli, &log);
+  weir::AddVersionFlag(cli, "weir-controller");
+  CLI11_PARSE(cli, argc, argv);
+
+  if (auto status = weir::InitLogging(log); !status.ok()) {
+    std::fprintf(stderr, "weir-controller: %s\n", weir::Message(status).c_str());
+    return 1;
+  }
+  options.state = state;
+  options.heartbeat_interval = std::chrono::milliseconds(heartbeat_ms);
+  return Run(options);
+}
