@@ -1,13 +1,12 @@
 // connect() through Weir, beside none at all, kube-proxy's rules and HAProxy.
 #include <fmt/format.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <deque>
 #include <filesystem>
 #include <memory>
-#include <optional>
 
 #include "tests/bench/node.h"
 #include "tests/bench/rivals.h"
@@ -19,6 +18,7 @@
 namespace weir::bench {
 namespace {
 
+constexpr const char* kDirect = "direct";
 constexpr int kCpu = 1;  // dials and accepts; the other is left to whatever else runs
 
 /// A system at one size, and what was measured of it.
@@ -98,16 +98,19 @@ class Field {
   std::vector<Contender> contenders_;
 };
 
+/// Differences and ratios are to direct connections to as many addresses, in the same round.
 void PrintComparison(const std::vector<Contender>& all, std::vector<double> Contender::*samples) {
-  const std::vector<double>& direct = all.front().*samples;
   std::vector<std::vector<std::string>> rows;
   for (const Contender& contender : all) {
     const std::vector<double>& medians = contender.*samples;
     if (medians.empty()) continue;
+    const auto direct = std::find_if(all.begin(), all.end(), [&](const Contender& other) {
+      return other.system == kDirect && other.services == contender.services;
+    });
     const Spread spread = SpreadOf(medians);
-    rows.push_back({contender.system, contender.direct ? "-" : std::to_string(contender.services),
-                    Number(spread.median), Range(spread), Signed(Median(Differences(medians, direct))),
-                    Number(Median(Ratios(medians, direct)))});
+    rows.push_back({contender.system, std::to_string(contender.services), Number(spread.median),
+                    Range(spread), Signed(Median(Differences(medians, direct->*samples))),
+                    Number(Median(Ratios(medians, direct->*samples)))});
   }
   PrintTable({"system", "services", "median us", "p10 - p90 of rounds", "over direct us", "ratio"}, rows);
 }
@@ -123,12 +126,14 @@ void BenchConnect(const Settings& settings) {
       fmt::format("{}/weir-bench-XXXXXX", std::filesystem::temp_directory_path().string());
   if (mkdtemp(directory.data()) == nullptr) Die("mkdtemp " + directory);
 
-  field.Add("direct", 1, true, true, "", field.NewNamespace());
+  for (const uint32_t services : settings.sizes())
+    field.Add(kDirect, services, true, true, "", field.NewNamespace());
   field.Add("direct, again", 1, true, true, "", field.NewNamespace());
   const auto add_weir = [&](const std::string& system, uint32_t services,
                             const std::vector<uint32_t>& weights, uint32_t per_service) {
-    Node& node = nodes.emplace_back(fmt::format("connect-{}-{}-{}", services, weights.size(), per_service));
-    node.Apply(MakeChange(1, services, weights, per_service, std::min(services, 2000U)));
+    Node& node =
+        nodes.emplace_back(fmt::format("connect-{}-{}-{}", services, weights.size(), per_service), 2);
+    node.Apply(MakeChange(1, services, weights, per_service, true));
     field.Add(system, services, false, true, node.cgroup(), field.NewNamespace(), per_service);
   };
   for (const uint32_t services : settings.sizes()) add_weir("Weir 20/80", services, {20, 80}, 5);

@@ -88,7 +88,7 @@ void BenchThroughput(const Settings& settings) {
   {
     const Nginx nginx(directory);
     Node node("throughput");
-    node.Apply(MakeChange(1, 1, {20, 80}, kEndpointsPerService, 0));
+    node.Apply(MakeChange(1, 1, {20, 80}, kEndpointsPerService, false));
     for (int round = 0; round < (settings.quick ? 4 : 15); ++round) {
       for (int turn = 0; turn < 2; ++turn) {
         if ((round + turn) % 2 == 0) {

@@ -4,10 +4,12 @@
 
 namespace weir::bench {
 
-Node::Node(const std::string& name) : cgroup_(name) {
+Node::Node(const std::string& name, uint32_t scale) : cgroup_(name) {
   datapath::Options options;
   options.cgroup_path = cgroup_.path();
   options.bpffs_dir = kernel_test::TheSandbox().bpffs + "/" + name;
+  options.max_services *= scale;
+  options.max_endpoints *= scale;
   auto opened = datapath::KernelDatapath::Open(options);
   if (!opened.ok()) Die("open the datapath: " + Message(opened.status()));
   datapath_ = *std::move(opened);

@@ -1,6 +1,7 @@
 // A node in the small: a cgroup and the datapath that steers what runs in it.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -11,9 +12,9 @@ namespace weir::bench {
 
 class Node {
  public:
-  /// Opens the datapath under a name unique in this run, with maps of the size the agent makes by default.
-  /// Aborts with the reason.
-  explicit Node(const std::string& name);
+  /// Opens the datapath under a name unique in this run, with maps `scale` times as large as the agent makes
+  /// by default. Aborts with the reason.
+  explicit Node(const std::string& name, uint32_t scale = 1);
 
   const std::string& cgroup() const { return cgroup_.path(); }
   datapath::KernelDatapath& datapath() { return *datapath_; }

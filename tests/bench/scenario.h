@@ -60,9 +60,9 @@ inline datapath::Frontend MakeFrontend(uint32_t service, const std::vector<uint3
   return frontend;
 }
 
-/// All services of one size, over TCP and, for the first `udp`, over UDP too.
+/// All services of one size, over TCP and, if `udp`, over UDP too.
 inline datapath::Change MakeChange(uint64_t generation, uint32_t services,
-                                   const std::vector<uint32_t>& weights, uint32_t per_service, uint32_t udp) {
+                                   const std::vector<uint32_t>& weights, uint32_t per_service, bool udp) {
   datapath::Change change{.generation = generation,
                           .controller_id = "6f0d5a4e-2f0a-4f5e-9b6a-0d5a4e2f0a4f",
                           .full = true,
@@ -70,7 +70,7 @@ inline datapath::Change MakeChange(uint64_t generation, uint32_t services,
                           .removals = {}};
   for (uint32_t i = 0; i < services; ++i) {
     change.upserts.push_back(MakeFrontend(i, weights, per_service, Protocol::kTcp));
-    if (i < udp) change.upserts.push_back(MakeFrontend(i, weights, per_service, Protocol::kUdp));
+    if (udp) change.upserts.push_back(MakeFrontend(i, weights, per_service, Protocol::kUdp));
   }
   return change;
 }
