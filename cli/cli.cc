@@ -1,12 +1,11 @@
 #include "cli/cli.h"
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <cctype>
 
 #include "cli/context.h"
 #include "cli/table.h"
 #include "common/flags.h"
+#include "controller/model/manifest.h"
 
 namespace weir::cli {
 namespace {
@@ -21,17 +20,19 @@ void AddGlobalOptions(CLI::App& app, Context& context) {
       ->type_name("HOST:PORT")
       ->capture_default_str()
       ->group(group);
-  auto* name = app.add_option("-n,--namespace", context.namespace_name, "namespace of the objects")
-                   ->type_name("NAMESPACE")
-                   ->capture_default_str()
-                   ->group(group);
+  context.namespace_name = context.environment.variable("WEIR_NAMESPACE").value_or(context.namespace_name);
+  auto* name =
+      app.add_option("-n,--namespace", context.namespace_name, "namespace of the objects (or WEIR_NAMESPACE)")
+          ->type_name("NAMESPACE")
+          ->capture_default_str()
+          ->group(group);
   app.add_flag("-A,--all-namespaces", context.all_namespaces, "objects of every namespace")
       ->excludes(name)
       ->group(group);
   app.add_option_function<std::string>(
          "--request-timeout",
          [&context](const std::string& text) {
-           const auto timeout = ParseDuration("--request-timeout", text);
+           const auto timeout = DurationFlag("--request-timeout", text);
            if (!timeout.ok()) throw CLI::ValidationError(Message(timeout.status()));
            context.client.call_timeout = *timeout;
          },
@@ -45,38 +46,13 @@ void AddGlobalOptions(CLI::App& app, Context& context) {
 
 }  // namespace
 
-Result<std::chrono::milliseconds> ParseDuration(const std::string& flag, const std::string& text) {
-  const Status bad =
-      InvalidArgument("{} {}: not a duration; expected seconds or units like 90s, 5m, 1h30m", flag, text);
-  const bool plain =
-      !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c); });
-  const std::string spelled = plain ? text + "s" : text;
-  constexpr int64_t kMaxMs = int64_t{1000} * 3600 * 24 * 365;
-  int64_t total_ms = 0;
-  size_t at = 0;
-  while (at < spelled.size()) {
-    int64_t number = 0;
-    const size_t start = at;
-    while (at < spelled.size() && std::isdigit(static_cast<unsigned char>(spelled[at])) != 0 &&
-           number < kMaxMs) {
-      number = number * 10 + (spelled[at++] - '0');
-    }
-    if (at == start) return bad;
-    size_t unit_end = at;
-    while (unit_end < spelled.size() && std::isalpha(static_cast<unsigned char>(spelled[unit_end])) != 0)
-      ++unit_end;
-    const std::string unit = spelled.substr(at, unit_end - at);
-    const int64_t factor = unit == "ms"  ? 1
-                           : unit == "s" ? 1000
-                           : unit == "m" ? 60'000
-                           : unit == "h" ? 3'600'000
-                                         : 0;
-    if (factor == 0 || number > kMaxMs / factor) return bad;
-    total_ms += number * factor;
-    at = unit_end;
+Result<std::chrono::milliseconds> DurationFlag(const std::string& flag, const std::string& text) {
+  const auto duration = model::ParseDuration(text);
+  if (!duration) {
+    return InvalidArgument("{} {}: not a duration; expected seconds or units like 90s, 5m, 1h30m", flag,
+                           text);
   }
-  if (spelled.empty() || total_ms > kMaxMs) return bad;
-  return std::chrono::milliseconds(total_ms);
+  return *duration;
 }
 
 bool Context::use_color() const {
@@ -94,6 +70,7 @@ int Run(const std::vector<std::string>& arguments, Environment& environment) {
   AddGetCommand(app, context);
   AddStatusCommand(app, context);
   AddVerbCommands(app, context);
+  AddLintCommand(app, context);
   AddCompletionCommand(app, context);
   AddVersionCommand(app, context);
 

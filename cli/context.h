@@ -17,7 +17,7 @@ class App;
 namespace weir::cli {
 
 /// "90s", "5m", "1h30m", "250ms" or plain seconds ("10"). `flag` names the place in errors.
-Result<std::chrono::milliseconds> ParseDuration(const std::string& flag, const std::string& text);
+Result<std::chrono::milliseconds> DurationFlag(const std::string& flag, const std::string& text);
 
 struct Context {
   Environment& environment;

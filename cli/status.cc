@@ -192,7 +192,7 @@ void AddStatusCommand(CLI::App& app, Context& context) {
     context.action = [&context, flags]() -> Result<int> {
       if (context.all_namespaces)
         return InvalidArgument("status: --all-namespaces is not possible; name one with -n");
-      ASSIGN_OR_RETURN(const auto timeout, ParseDuration("--timeout", flags->timeout));
+      ASSIGN_OR_RETURN(const auto timeout, DurationFlag("--timeout", flags->timeout));
       ASSIGN_OR_RETURN(const auto client, context.Connect());
       return StatusCommand(context, *client, *flags).Run(timeout);
     };
