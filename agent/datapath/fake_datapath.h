@@ -2,6 +2,7 @@
 // Apply, fails when told to.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -15,6 +16,7 @@ class FakeDatapath final : public Datapath {
  public:
   Status Apply(const Change& change) override {
     applied.push_back(change);
+    if (on_apply) on_apply(change);
     if (!fail_next.empty()) {
       Status status = std::move(fail_next.front());
       fail_next.erase(fail_next.begin());
@@ -60,6 +62,8 @@ class FakeDatapath final : public Datapath {
   /// Every Apply, failed ones too.
   std::vector<Change> applied;
 
+  /// Called first in every Apply, on its thread.
+  std::function<void(const Change&)> on_apply;
   /// Results of the next Applies, in order; an OK one lets its Apply through.
   std::vector<Status> fail_next;
   size_t capacity = 1000;
