@@ -35,6 +35,7 @@ done
 interactive=false
 if ! $check && $on_terminal && [[ -t 0 ]]; then interactive=true; fi
 
+export WEIR_NAMESPACE=shop WEIR_SERVER=127.0.0.1:7400
 nodes=(node-a node-b)
 vip=127.96.0.1
 run=$repository/build/quickstart/run-$$
@@ -61,7 +62,7 @@ wait_until() { # SECONDS COMMAND...
 }
 
 inside() { nsenter --net="/proc/$holder/ns/net" --mount="/proc/$holder/ns/mnt" --wd="$run" "$@"; }
-weirctl() { inside "$binaries/weirctl" -n shop "$@"; }
+weirctl() { inside "$binaries/weirctl" "$@"; }
 
 # --- what is left behind: nothing ---
 
@@ -215,7 +216,8 @@ start_daemons() {
   # A command the user can type, from anywhere on this machine.
   cat >"$run/weirctl" <<EOF
 #!/bin/sh
-exec nsenter --net=/proc/$holder/ns/net $binaries/weirctl -n shop "\$@"
+exec nsenter --net=/proc/$holder/ns/net env WEIR_NAMESPACE=$WEIR_NAMESPACE WEIR_SERVER=$WEIR_SERVER \\
+  $binaries/weirctl "\$@"
 EOF
   chmod +x "$run/weirctl"
 }
