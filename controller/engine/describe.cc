@@ -20,6 +20,9 @@ std::string WaitsForNodes(const State& state) {
   if (state.generation == 0) return "publishing the weights";
   const Acks& acks = state.acks;
   if (!acks.refusing.empty()) return "held back: refused by " + Join(acks.refusing);
+  if (acks.generation != state.generation) {
+    return "waiting for nodes to acknowledge generation " + std::to_string(state.generation);
+  }
   return "waiting for " + std::to_string(acks.desired - acks.acked) + " of " + std::to_string(acks.desired) +
          " nodes to acknowledge generation " + std::to_string(state.generation);
 }
