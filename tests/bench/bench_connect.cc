@@ -109,8 +109,8 @@ void PrintComparison(const std::vector<Contender>& all, std::vector<double> Cont
     });
     const Spread spread = SpreadOf(medians);
     rows.push_back({contender.system, std::to_string(contender.services), Number(spread.median),
-                    Range(spread), Signed(Median(Differences(medians, direct->*samples))),
-                    Number(Median(Ratios(medians, direct->*samples)))});
+                    Range(spread), Signed(Median(Differences(medians, (*direct).*samples))),
+                    Number(Median(Ratios(medians, (*direct).*samples)))});
   }
   PrintTable({"system", "services", "median us", "p10 - p90 of rounds", "over direct us", "ratio"}, rows);
 }
