@@ -70,7 +70,7 @@ std::string WeightText(uint32_t weight, uint32_t max_weight) {
 std::string StepText(const v1::Rollout& rollout) {
   const auto steps = static_cast<uint32_t>(rollout.steps_size());
   if (steps == 0) return "";
-  return Fraction(std::min(rollout.current_step_index() + 1, steps), steps);
+  return Fraction(std::min(rollout.current_step_index(), steps), steps);
 }
 
 std::string Summary(const v1::Rollout& rollout) {

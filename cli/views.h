@@ -19,9 +19,9 @@ struct ViewOptions {
 Color PhaseColor(const std::string& phase);
 /// "20%" of the usual maximum of 100, else "5/1000".
 std::string WeightText(uint32_t weight, uint32_t max_weight);
-/// "2/4": the step it is at and how many there are; "4/4" when all are done, "" without steps.
+/// "1/4": the steps done (the index of the present one) and how many there are, as Argo Rollouts shows it; "" without.
 std::string StepText(const v1::Rollout& rollout);
-/// "Paused, step 2/4 (pause), canary 20%".
+/// "Paused, step 1/4 (pause), v2 at 20%".
 std::string Summary(const v1::Rollout& rollout);
 /// "12s", "5m", "3h", "2d".
 std::string AgeText(int64_t milliseconds);

@@ -8,6 +8,7 @@
 #
 # As root. Everything runs in a network and a mount namespace of its own, without a way out; the two nodes are two child
 # cgroups. Ctrl-C or the end removes all of it: processes, cgroups, pins, programs; files are made in build/ only.
+# shellcheck disable=SC2317  # functions are called by name and by traps
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -161,7 +162,7 @@ start() { # NAME COMMAND...: in the namespaces, output to NAME.out and NAME.log
   processes+=($!)
 }
 
-listens() { grep -q '^listening ' "$run/$1.out"; }
+listens() { grep -qs '^listening ' "$run/$1.out"; }
 
 await_listening() { # NAME
   local pid=${processes[-1]}
@@ -262,7 +263,7 @@ read_rollout() {
   fields=$(weirctl get rollouts checkout -o json | jq -r '[.phase, .generation, .canaryWeight, .stableRevision,
     (.canaryRevision | if . == "" then "-" else . end), .nodesAcked, .nodesDesired,
     (if .phase == "Healthy" then "\(.steps | length)/\(.steps | length) done"
-     else "\(.currentStepIndex + 1)/\(.steps | length) \(.steps[.currentStepIndex].text // "")" end),
+     else "\(.currentStepIndex)/\(.steps | length) \(.steps[.currentStepIndex].text // "")" end),
     .pauseRemainingMs] | map(tostring) | join("\t")') || return 1
   IFS=$'\t' read -r phase generation canary_weight stable canary acked desired step pause_ms <<<"$fields"
   # The percentage of v2, whatever its role is now.
@@ -348,18 +349,18 @@ remember_programs() {
 tell_story() {
   verify_phase 'v1 is stable' Healthy 0 '*'
   weirctl apply -f "$repository/deploy/quickstart/rollout-v2.yaml" >/dev/null
-  verify_phase 'setWeight 20, pause' Paused 20 '2/*'
+  verify_phase 'setWeight 20, pause' Paused 20 '1/*'
   weirctl promote checkout >/dev/null
-  verify_phase 'setWeight 50, pause 10s' Paused 50 '4/*'
+  verify_phase 'setWeight 50, pause 10s' Paused 50 '3/*'
   verify_phase 'v2 is stable' Healthy 100 '*'
   [[ $stable == v2 ]] || die "v2 should be stable, and is $stable"
   # And back: v1 as the canary of v2, aborted.
   weirctl apply -f "$repository/deploy/quickstart/rollout-v1.yaml" >/dev/null
-  verify_phase 'back to v1: setWeight 20' Paused 80 '2/*'
+  verify_phase 'back to v1: setWeight 20' Paused 80 '1/*'
   weirctl abort checkout >/dev/null
   verify_phase 'abort' Degraded 100 '*'
   weirctl retry checkout >/dev/null
-  verify_phase 'retry: setWeight 20' Paused 80 '2/*'
+  verify_phase 'retry: setWeight 20' Paused 80 '1/*'
   weirctl promote --full checkout >/dev/null
   verify_phase 'promote --full' Healthy 0 '*'
 }
@@ -368,7 +369,8 @@ tell_story() {
 
 key_pressed() { # SECONDS: waits that long for Enter
   local line
-  read -r -t "$1" line
+  read -r -t "$1" line || return 1
+  drawn_lines=$((drawn_lines + 1))  # the terminal's echo went to the next line
 }
 
 hints() {
@@ -412,26 +414,34 @@ tell_interactively() {
 
 # --- main ---
 
-((EUID == 0)) || die "not root: it makes cgroups and namespaces and loads BPF programs; run: sudo $0"
-trap finish EXIT
-trap 'exit 130' INT TERM HUP
-if [[ -z $binaries ]]; then
-  "$repository/deploy/install-deps.sh" --build --tests
-  build_programs
-fi
-for program in weir-controller weir-agent weirctl; do
-  [[ -x $binaries/$program ]] || die "$binaries/$program: no such program"
-done
-start_nodes
-start_namespaces
-start_daemons
-weirctl apply -f "$repository/deploy/quickstart/checkout.yaml" -f "$repository/deploy/quickstart/rollout-v1.yaml" >/dev/null
-remember_programs
-if $interactive; then
-  tell_interactively
-else
-  tell_story
-  cleanup
-  if leftovers; then die 'something was left behind'; fi
-  say 'every figure is right, and nothing is left behind'
-fi
+# A function, and an exit after it: bash has read all of it before it begins, so a change of this file in the meantime
+# (git pull, an editor) cannot get into the run.
+main() {
+  local program
+  ((EUID == 0)) || die "not root: it makes cgroups and namespaces and loads BPF programs; run: sudo $0"
+  trap finish EXIT
+  trap 'exit 130' INT TERM HUP
+  if [[ -z $binaries ]]; then
+    "$repository/deploy/install-deps.sh" --build --tests
+    build_programs
+  fi
+  for program in weir-controller weir-agent weirctl; do
+    [[ -x $binaries/$program ]] || die "$binaries/$program: no such program"
+  done
+  start_nodes
+  start_namespaces
+  start_daemons
+  weirctl apply -f "$repository/deploy/quickstart/checkout.yaml" -f "$repository/deploy/quickstart/rollout-v1.yaml" >/dev/null
+  remember_programs
+  if $interactive; then
+    tell_interactively
+  else
+    tell_story
+    cleanup
+    if leftovers; then die 'something was left behind'; fi
+    say 'every figure is right, and nothing is left behind'
+  fi
+}
+
+main
+exit

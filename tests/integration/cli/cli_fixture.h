@@ -19,7 +19,7 @@ struct Output {
   std::string err;
 };
 
-/// shop/checkout in the middle of its rollout: paused at step 2 of 4 with 20 % on v2.
+/// shop/checkout in the middle of its rollout: paused at step 1 of 4 with 20 % on v2.
 inline v1::Rollout PausedCheckout() {
   v1::Rollout rollout;
   rollout.set_namespace_("shop");

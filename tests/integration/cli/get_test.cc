@@ -16,7 +16,7 @@ TEST_F(GetTest, RolloutsAsTable) {
   EXPECT_EQ(output.code, 0) << output.err;
   EXPECT_EQ(output.out,
             "NAME      PHASE   STEP  WEIGHT  REVISION  STABLE  NODES  GENERATION  UPDATED  MESSAGE\n"
-            "checkout  Paused  2/4   20%     v2        v1      2/2    7           90s      -\n");
+            "checkout  Paused  1/4   20%     v2        v1      2/2    7           90s      -\n");
   EXPECT_EQ(output.err, "");
 }
 
@@ -43,7 +43,7 @@ TEST_F(GetTest, WideNamesWhoIsBehindAndWhoRefuses) {
             "NAME      PHASE   STEP  WEIGHT  REVISION  STABLE  NODES  GENERATION  UPDATED  MESSAGE           "
             "SERVICE   "
             "OBSERVED       BEHIND  REFUSING\n"
-            "checkout  Paused  2/4   20%     v2        v1      1/2    7           90s      waits for node-c  "
+            "checkout  Paused  1/4   20%     v2        v1      1/2    7           90s      waits for node-c  "
             "checkout  "
             "v1=400 v2=100  node-b  node-c: map weir_endpoints is full\n");
 }
@@ -207,9 +207,9 @@ TEST_F(GetTest, WatchPrintsOneLinePerChangeUntilTheControllerRefuses) {
   EXPECT_EQ(output.err, "weirctl: no more for you\n");
   EXPECT_EQ(output.out,
             "NAME      PHASE   STEP  WEIGHT  REVISION  STABLE  NODES  GENERATION  UPDATED  MESSAGE\n"
-            "checkout  Paused  2/4   20%     v2        v1      2/2    7           90s      -\n"
-            "checkout  Progressing  3/4   50%     v2        v1      2/2    8           90s      -\n"
-            "checkout  Progressing  3/4   50%     v2        v1      2/2    8           90s      deleted\n");
+            "checkout  Paused  1/4   20%     v2        v1      2/2    7           90s      -\n"
+            "checkout  Progressing  2/4   50%     v2        v1      2/2    8           90s      -\n"
+            "checkout  Progressing  2/4   50%     v2        v1      2/2    8           90s      deleted\n");
 }
 
 TEST_F(GetTest, WatchAsJsonIsOneEventPerLine) {

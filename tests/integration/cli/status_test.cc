@@ -85,8 +85,8 @@ TEST_F(StatusTest, WatchEndsWithHealthy) {
   const Output output = Status({"--watch", "--timeout", "1m"});
   EXPECT_EQ(output.code, 0) << output.err;
   EXPECT_EQ(output.out,
-            "Paused, step 2/4 (pause), v2 at 20%\n"
-            "Progressing, step 3/4 (setWeight: 50), v2 at 50%: waits for node-b\n"
+            "Paused, step 1/4 (pause), v2 at 20%\n"
+            "Progressing, step 2/4 (setWeight: 50), v2 at 50%: waits for node-b\n"
             "Healthy, all traffic to v2\n");
 }
 
@@ -129,7 +129,7 @@ TEST_F(StatusTest, WatchOutlivesARestartOfTheController) {
   service.Send(v1::RolloutEvent::TYPE_CHANGED, HealthyCheckout());
   const Output output = Status({"-w", "--timeout", "1m"});
   EXPECT_EQ(output.code, 0);
-  EXPECT_EQ(output.out, "Paused, step 2/4 (pause), v2 at 20%\nHealthy, all traffic to v2\n");
+  EXPECT_EQ(output.out, "Paused, step 1/4 (pause), v2 at 20%\nHealthy, all traffic to v2\n");
   EXPECT_EQ(output.err, "weirctl: lost the controller at " + service.address() + "; waiting for it\n");
 }
 

@@ -45,7 +45,7 @@ TEST_F(VerbsTest, EachVerbReachesItsCallAndReportsTheRollout) {
     EXPECT_EQ(output.code, 0) << output.err;
     EXPECT_EQ(service.verb, std::string(c.call) + " shop/checkout");
     EXPECT_EQ(output.out,
-              std::string("rollout shop/checkout ") + c.done + ": Paused, step 2/4 (pause), v2 at 20%\n");
+              std::string("rollout shop/checkout ") + c.done + ": Paused, step 1/4 (pause), v2 at 20%\n");
   }
 }
 
