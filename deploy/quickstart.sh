@@ -26,7 +26,7 @@ while (($# > 0)); do
       shift
       ;;
     -h | --help)
-      sed -n '2,11s/^# \{0,1\}//p' "$0"
+      sed -n '2,10s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
     *) printf 'quickstart: unknown option %s (known: --check --bin)\n' "$1" >&2 && exit 1 ;;
