@@ -18,15 +18,17 @@ struct Document {
   std::string yaml;  // the document alone, for the store: parses to the same object
 };
 
-/// All documents of one file (separated by ---; empty ones are skipped). INVALID_ARGUMENT lists every error found, one per line:
-/// "file:line: Kind ns/name: field.path: found X, expected Y; remedy".
+/// All documents of one file (separated by ---; empty ones are skipped). INVALID_ARGUMENT lists every error
+/// found, one per line: "file:line: Kind ns/name: field.path: found X, expected Y; remedy".
 Result<std::vector<Document>> ParseManifests(std::string_view yaml, std::string_view file);
 
-/// The rules between objects, over everything that shall exist: services that are named exist, no VIP:port twice, no
-/// endpoint that is a VIP, one owner per service, ... INVALID_ARGUMENT lists every breach, one per line, by kind, name and field.
+/// The rules between objects, over everything that shall exist: services that are named exist, no VIP:port
+/// twice, no endpoint that is a VIP, one owner per service, ... INVALID_ARGUMENT lists every breach, one per
+/// line, by kind, name and field.
 Status ValidateSet(const ObjectSet& objects);
 
-/// Argo's spellings: 10, "10", "10s", "5m", "1h", "1h30m", "250ms". nullopt for anything else, negatives and overflow included.
+/// Argo's spellings: 10, "10", "10s", "5m", "1h", "1h30m", "250ms". nullopt for anything else, negatives and
+/// overflow included.
 std::optional<std::chrono::milliseconds> ParseDuration(std::string_view text);
 /// "10s", "5m", "1h30m", "250ms".
 std::string FormatDuration(std::chrono::milliseconds duration);

@@ -93,6 +93,19 @@ std::vector<Cursor> Cursor::Items() const& {
   return items;
 }
 
+std::vector<std::pair<std::string_view, Cursor>> Cursor::Entries() const& {
+  if (node_->kind != YamlNode::Kind::kMap) {
+    Fail("a map");
+    return {};
+  }
+  std::vector<std::pair<std::string_view, Cursor>> entries;
+  for (const YamlEntry& entry : node_->entries) {
+    if (entry.value->kind == YamlNode::Kind::kNull) continue;
+    entries.emplace_back(entry.key, Cursor(*entry.value, entry.line, *this, entry.key, 0));
+  }
+  return entries;
+}
+
 bool Cursor::ExpectMap(std::initializer_list<std::string_view> known,
                        std::span<const Refusal> refused) const {
   if (node_->kind != YamlNode::Kind::kMap) {

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "common/net.h"
@@ -42,6 +43,10 @@ class Cursor {
   /// The values of a list; an error and none if it is something else.
   std::vector<Cursor> Items() const&;
   std::vector<Cursor> Items() && = delete;
+
+  /// The fields of a map that are not null; an error and none if it is something else.
+  std::vector<std::pair<std::string_view, Cursor>> Entries() const&;
+  std::vector<std::pair<std::string_view, Cursor>> Entries() && = delete;
 
   /// An error and false unless this is a map. Fields that are neither `known` nor refused are errors with a
   /// suggestion.

@@ -79,7 +79,7 @@ class TreeBuilder : public YAML::EventHandler {
   };
   struct Frame {
     std::shared_ptr<YamlNode> node;
-    YAML::anchor_t anchor;
+    YAML::anchor_t anchor = YAML::NullAnchor;
     Size before;                           // of the document when the frame was opened
     YAML::Mark mark;                       // where it begins
     std::string key;                       // of a map: the key whose value comes next
@@ -106,7 +106,12 @@ class TreeBuilder : public YAML::EventHandler {
       throw Limit(mark,
                   fmt::format("found more than {0} levels of nesting, expected at most {0}", kMaxYamlDepth));
     }
-    frames_.push_back({.node = Make(mark, kind), .anchor = anchor, .before = {nodes_, bytes_}, .mark = mark});
+    Frame frame;
+    frame.node = Make(mark, kind);
+    frame.anchor = anchor;
+    frame.before = {nodes_, bytes_};
+    frame.mark = mark;
+    frames_.push_back(std::move(frame));
   }
 
   void Close() {

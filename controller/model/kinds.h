@@ -1,0 +1,45 @@
+// One reader per kind. Each complains about everything that is wrong with a document; what it returns counts
+// only if there was no complaint.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "controller/model/objects.h"
+#include "controller/model/yaml_reader.h"
+
+namespace weir::model {
+
+inline constexpr int64_t kMaxWeight = 1'000'000;
+inline constexpr size_t kMaxBackends = 16;
+
+struct Metadata {
+  ObjectKey key;
+  std::map<std::string, std::string> labels;
+};
+
+/// metadata as Kubernetes writes it; a namespace that is not given is "default". `service` names are RFC 1123
+/// labels, others subdomains.
+Metadata ReadMetadata(const Cursor& document, bool service);
+
+/// RFC 1123 label: at most 63 lower-case letters, digits and '-', a letter or digit at both ends.
+bool IsDnsLabel(std::string_view text);
+/// RFC 1123 subdomain: labels joined by dots, at most 253 bytes.
+bool IsDnsSubdomain(std::string_view text);
+/// A label's value: empty, or at most 63 letters, digits, '-', '_' and '.', a letter or digit at both ends.
+bool IsLabelValue(std::string_view text);
+/// A label's name: [subdomain/]value.
+bool IsLabelName(std::string_view text);
+
+/// A required name of a Service in the object's own namespace; "" after a complaint.
+std::string ReadServiceName(const Cursor& map, std::string_view field);
+
+// `document` has fields of its kind only: apiVersion, kind and metadata are read already.
+Service ReadService(const Cursor& document, const Metadata& metadata);
+EndpointSlice ReadEndpointSlice(const Cursor& document, const Metadata& metadata);
+Rollout ReadRollout(const Cursor& document, const Metadata& metadata);
+/// `quantities`: v1alpha1, whose weights are Kubernetes quantities.
+TrafficSplit ReadTrafficSplit(const Cursor& document, const Metadata& metadata, bool quantities);
+
+}  // namespace weir::model

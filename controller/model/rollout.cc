@@ -1,0 +1,187 @@
+// weir.dev/v1alpha1 Rollout: the steps of Argo Rollouts that Weir carries out, and every other field of
+// Argo's refused by name with the reason.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "controller/model/kinds.h"
+#include "controller/model/manifest.h"
+
+namespace weir::model {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr std::string_view kRemove = "remove it";
+constexpr std::string_view kNoAnalysis = "Weir does not carry out analysis yet";
+constexpr std::string_view kWatch = "use a pause and promote or abort by hand";
+constexpr std::string_view kStandalone = "it needs Kubernetes, which Weir does not read yet";
+constexpr std::string_view kNameRevision = "name the revision in spec.revision";
+constexpr std::string_view kNoScaling = "Weir does not scale pods";
+constexpr std::string_view kOwnRouting = "Weir routes by itself, at connect()";
+constexpr std::string_view kByService =
+    "Weir divides the Service in spec.service by revision and needs no second one";
+
+// Argo Rollouts' fields, as of v1.10.
+constexpr Refusal kSpecRefused[] = {
+    {"workloadRef", kStandalone, kNameRevision},
+    {"template", kStandalone, kNameRevision},
+    {"selector", kStandalone, kNameRevision},
+    {"replicas", kNoScaling, kRemove},
+    {"minReadySeconds", kNoScaling, kRemove},
+    {"restartAt", "Weir does not restart pods", kRemove},
+    {"revisionHistoryLimit", "Weir keeps the last 10 revisions for undo", kRemove},
+    {"progressDeadlineSeconds", "Weir has no deadline for progress yet; it waits and says for what",
+     "use weirctl status --timeout"},
+    {"progressDeadlineAbort", "Weir has no deadline for progress yet", "use weirctl status --timeout"},
+    {"rollbackWindow", "Weir does not skip steps on the way back yet", "use weirctl promote --full"},
+    {"analysis", kNoAnalysis, kRemove},
+};
+constexpr Refusal kStrategyRefused[] = {
+    {"blueGreen", "Weir does not carry out blue-green yet",
+     "use canary with steps setWeight: 0, pause: {}, setWeight: 100"},
+};
+constexpr Refusal kCanaryRefused[] = {
+    {"analysis", kNoAnalysis, kWatch},
+    {"canaryService", kByService, kRemove},
+    {"stableService", kByService, kRemove},
+    {"maxSurge", kNoScaling, kRemove},
+    {"maxUnavailable", kNoScaling, kRemove},
+    {"minPodsPerReplicaSet", kNoScaling, kRemove},
+    {"dynamicStableScale", kNoScaling, kRemove},
+    {"scaleDownDelaySeconds", kNoScaling, kRemove},
+    {"scaleDownDelayRevisionLimit", kNoScaling, kRemove},
+    {"abortScaleDownDelaySeconds", kNoScaling, kRemove},
+    {"replicaProgressThreshold", kNoScaling, kRemove},
+    {"antiAffinity", "Weir does not place pods", kRemove},
+    {"canaryMetadata", "Weir does not write pods' metadata", kRemove},
+    {"stableMetadata", "Weir does not write pods' metadata", kRemove},
+    {"pingPong", kByService, kRemove},
+};
+constexpr Refusal kRoutingRefused[] = {
+    {"istio", kOwnRouting, kRemove},      {"nginx", kOwnRouting, kRemove},
+    {"alb", kOwnRouting, kRemove},        {"smi", kOwnRouting, kRemove},
+    {"ambassador", kOwnRouting, kRemove}, {"appMesh", kOwnRouting, kRemove},
+    {"traefik", kOwnRouting, kRemove},    {"apisix", kOwnRouting, kRemove},
+    {"plugins", kOwnRouting, kRemove},    {"managedRoutes", "connect() sees addresses, not headers", kRemove},
+};
+constexpr Refusal kStepRefused[] = {
+    {"setCanaryScale", kNoScaling, "remove the step"},
+    {"setHeaderRoute", "connect() sees addresses, not headers", "remove the step"},
+    {"setMirrorRoute", "connect() opens one connection and cannot mirror it", "remove the step"},
+    {"analysis", kNoAnalysis, kWatch},
+    {"experiment", "Weir does not carry out experiments yet", "remove the step"},
+    {"plugin", "Weir does not run Argo's step plugins", "remove the step"},
+    {"replicaProgressThreshold", kNoScaling, "remove the step"},
+};
+constexpr std::string_view kStepRule = "exactly one of setWeight, pause";
+
+/// 10 or "10s".
+std::optional<milliseconds> ReadDuration(const Cursor& field, std::string_view if_zero) {
+  const YamlNode& node = field.node();
+  const bool integer = node.plain && TypeOfPlain(node.text) == PlainType::kInteger;
+  const bool text = !node.plain || TypeOfPlain(node.text) == PlainType::kString;
+  std::optional<milliseconds> duration;
+  if (node.kind == YamlNode::Kind::kScalar && (integer || text)) duration = ParseDuration(node.text);
+  if (!duration) {
+    field.Fail("a duration: seconds (10), or a string such as 10s, 5m, 1h30m or 250ms");
+  } else if (*duration == milliseconds{0}) {
+    field.Fail("a duration above 0", if_zero);
+    duration.reset();
+  }
+  return duration;
+}
+
+std::optional<engine::RolloutStep> ReadStep(const Cursor& step, uint32_t max_weight) {
+  if (!step.ExpectMap({"setWeight", "pause"}, kStepRefused)) return std::nullopt;
+  const auto& entries = step.node().entries;
+  if (entries.size() != 1) {
+    std::string found = entries.empty() ? "an empty step" : fmt::format("{} fields:", entries.size());
+    for (size_t i = 0; i < std::min<size_t>(entries.size(), 4); ++i) {
+      found += fmt::format("{}{}", i == 0 ? " " : " and ", Quote(entries[i].key));
+    }
+    step.FailText(Complaint(found, kStepRule,
+                            entries.empty() ? "remove the step" : "begin each with a dash of its own"));
+    return std::nullopt;
+  }
+  if (entries[0].key == "setWeight") {
+    const auto weight = step.Require("setWeight", fmt::format("an integer from 0 to {}", max_weight));
+    const auto value = weight ? weight->Integer(0, max_weight) : std::nullopt;
+    if (!value) return std::nullopt;
+    return engine::SetWeight{static_cast<uint32_t>(*value)};
+  }
+  if (entries[0].key != "pause") return std::nullopt;  // has been refused
+  const auto pause = step.Require("pause", "{} or {duration: ...}", "to wait until promoted write pause: {}");
+  if (!pause || !pause->ExpectMap({"duration"})) return std::nullopt;
+  const auto duration = pause->Find("duration");
+  if (!duration) return engine::Pause{};
+  const auto length =
+      ReadDuration(*duration, "to wait until promoted write pause: {}; to go on at once remove the step");
+  if (!length) return std::nullopt;
+  return engine::Pause{*length};
+}
+
+void ReadCanary(const Cursor& canary, engine::Spec& spec) {
+  if (!canary.ExpectMap({"steps", "trafficRouting"}, kCanaryRefused)) return;
+  if (const auto routing = canary.Find("trafficRouting");
+      routing && routing->ExpectMap({"maxTrafficWeight"}, kRoutingRefused)) {
+    if (const auto max = routing->Find("maxTrafficWeight")) {
+      spec.max_weight = static_cast<uint32_t>(max->Integer(1, kMaxWeight).value_or(spec.max_weight));
+    }
+  }
+  const auto steps = canary.Find("steps");
+  if (!steps) return;  // straight to all traffic
+  const auto items = steps->Items();
+  for (const Cursor& item : items) {
+    if (auto step = ReadStep(item, spec.max_weight)) spec.steps.push_back(*step);
+  }
+}
+
+}  // namespace
+
+Rollout ReadRollout(const Cursor& document, const Metadata& metadata) {
+  Rollout rollout;
+  rollout.key = metadata.key;
+  document.ExpectMap({"apiVersion", "kind", "metadata", "spec", "status"});
+  const auto spec = document.Require("spec", "a map with service, revision and strategy");
+  if (!spec || !spec->ExpectMap({"service", "revisionLabel", "revision", "paused", "ackTimeout", "strategy"},
+                                kSpecRefused)) {
+    return rollout;
+  }
+  rollout.service = ReadServiceName(*spec, "service");
+  if (const auto label = spec->StringAt("revisionLabel")) {
+    if (!IsLabelName(*label))
+      spec->Find("revisionLabel")->Fail("the name of a label", "such as pod-template-hash");
+    rollout.revision_label = *label;
+  }
+  constexpr std::string_view kRevisionRule =
+      "the revision wanted: the value of one label of its EndpointSlices";
+  if (const auto revision = spec->RequireString("revision", kRevisionRule, "such as v2")) {
+    if (!IsLabelValue(*revision)) {
+      spec->Find("revision")
+          ->Fail(
+              "a label's value: at most 63 letters, digits, '-', '_' and '.', beginning and ending "
+              "with a letter or digit");
+    }
+    rollout.spec.revision = *revision;
+  }
+  rollout.spec.paused = spec->BooleanAt("paused").value_or(false);
+  if (const auto timeout = spec->Find("ackTimeout")) {
+    rollout.ack_timeout = ReadDuration(*timeout, "leave it out for 10s").value_or(rollout.ack_timeout);
+  }
+  const auto strategy =
+      spec->Require("strategy", "a map with canary", "for no steps at all write strategy: {canary: {}}");
+  if (strategy && strategy->ExpectMap({"canary"}, kStrategyRefused)) {
+    const bool other = !strategy->node().entries.empty() && !strategy->Find("canary");
+    const bool null_canary = other && strategy->node().entries[0].key == "canary";
+    if (const auto canary = strategy->Find("canary")) {
+      ReadCanary(*canary, rollout.spec);
+    } else if (!other || null_canary) {
+      strategy->Require("canary", "a map with steps", "for no steps at all write canary: {}");
+    }
+  }
+  return rollout;
+}
+
+}  // namespace weir::model

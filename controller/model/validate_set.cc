@@ -1,0 +1,145 @@
+// The rules between objects. One pass over each kind: linear in what there is, but for the log of the maps.
+#include <fmt/format.h>
+
+#include <functional>
+#include <unordered_map>
+
+#include "controller/model/manifest.h"
+#include "controller/model/yaml_reader.h"
+
+namespace weir::model {
+namespace {
+
+struct Dialled {
+  IpAddress address;
+  uint16_t port = 0;
+  Protocol protocol = Protocol::kTcp;
+  bool operator==(const Dialled&) const = default;
+};
+struct DialledHash {
+  size_t operator()(const Dialled& dialled) const noexcept {
+    const size_t rest = static_cast<size_t>(dialled.port) << 8 | static_cast<size_t>(dialled.protocol);
+    return std::hash<IpAddress>{}(dialled.address) ^ rest * 0x9e3779b97f4a7c15ULL;
+  }
+};
+std::string ToText(const Dialled& dialled) {
+  return fmt::format("{}/{}", ToString(SocketAddress{dialled.address, dialled.port}),
+                     ProtocolName(dialled.protocol));
+}
+
+std::string_view FamilyName(AddressFamily family) { return family == AddressFamily::kIPv4 ? "IPv4" : "IPv6"; }
+
+class Checker {
+ public:
+  explicit Checker(const ObjectSet& objects) : objects_(objects) {}
+
+  Status Run() {
+    for (const auto& [key, service] : objects_.services) CheckService(service);
+    for (const auto& [key, slice] : objects_.slices) CheckSlice(slice);
+    for (const auto& [key, rollout] : objects_.rollouts) CheckRollout(rollout);
+    for (const auto& [key, split] : objects_.splits) CheckSplit(split);
+    if (count_ == 0) return OkStatus();
+    if (count_ > kMaxErrors) {
+      text_ += fmt::format("\nfound {} errors more, expected none; mend these first", count_ - kMaxErrors);
+    }
+    return Status(absl::StatusCode::kInvalidArgument, text_);
+  }
+
+ private:
+  static constexpr size_t kMaxErrors = 1000;
+
+  void Add(std::string_view kind, const ObjectKey& key, std::string_view field, std::string_view complaint) {
+    if (++count_ > kMaxErrors) return;
+    text_ += fmt::format("{}{} {}: {}: {}", text_.empty() ? "" : "\n", kind, ToString(key), field, complaint);
+  }
+
+  void CheckService(const Service& service) {
+    for (const IpAddress& address : service.cluster_ips) {
+      for (const ServicePort& port : service.ports) {
+        const Dialled dialled{address, port.port, port.protocol};
+        const auto [other, is_new] = vips_.emplace(dialled, &service.key);
+        if (is_new) continue;
+        Add("Service", service.key, "spec.clusterIP",
+            Complaint(fmt::format("{}, which Service {} has too", ToText(dialled), ToString(*other->second)),
+                      "an address and port that no other Service has", "choose another clusterIP or port"));
+      }
+    }
+  }
+
+  void CheckSlice(const EndpointSlice& slice) {
+    for (size_t i = 0; i < slice.endpoints.size(); ++i) {
+      for (const SlicePort& port : slice.ports) {
+        const Dialled dialled{slice.endpoints[i].address, port.port, port.protocol};
+        const auto vip = vips_.find(dialled);
+        if (vip == vips_.end()) continue;
+        Add("EndpointSlice", slice.key, fmt::format("endpoints[{}].addresses[0]", i),
+            Complaint(fmt::format("{}, which is the address of Service {} itself (a loop)", ToText(dialled),
+                                  ToString(*vip->second)),
+                      "the address and port of a server", "give the server's own address"));
+      }
+    }
+    // A slice may come before its Service.
+    const auto service = objects_.services.find(ObjectKey{slice.key.ns, slice.service});
+    if (service == objects_.services.end()) return;
+    for (const IpAddress& address : service->second.cluster_ips) {
+      if (address.family() == slice.family) return;
+    }
+    Add("EndpointSlice", slice.key, "addressType",
+        Complaint(fmt::format("{}, but Service {} has no {} address (mixed address families)",
+                              FamilyName(slice.family), ToString(service->first), FamilyName(slice.family)),
+                  "endpoints of a family that clients dial",
+                  fmt::format(
+                      "add an {} address to spec.clusterIPs of the Service, or give endpoints of its family",
+                      FamilyName(slice.family))));
+  }
+
+  void CheckExists(std::string_view kind, const ObjectKey& key, std::string_view field,
+                   const std::string& service) {
+    if (objects_.services.contains(ObjectKey{key.ns, service})) return;
+    Add(kind, key, field,
+        Complaint(fmt::format("the unknown Service {}/{}", key.ns, service),
+                  "the name of a Service in the same namespace",
+                  "apply the Service with it, or correct the name"));
+  }
+
+  void CheckRollout(const Rollout& rollout) {
+    CheckExists("Rollout", rollout.key, "spec.service", rollout.service);
+    CheckOwner("Rollout", rollout.key, rollout.service);
+  }
+
+  void CheckSplit(const TrafficSplit& split) {
+    CheckExists("TrafficSplit", split.key, "spec.service", split.service);
+    CheckOwner("TrafficSplit", split.key, split.service);
+    for (size_t i = 0; i < split.backends.size(); ++i) {
+      CheckExists("TrafficSplit", split.key, fmt::format("spec.backends[{}].service", i),
+                  split.backends[i].service);
+    }
+  }
+
+  /// One object divides a Service.
+  void CheckOwner(std::string_view kind, const ObjectKey& key, const std::string& service) {
+    const auto [owner, is_new] = owners_.emplace(ObjectKey{key.ns, service}, Owner{kind, &key});
+    if (is_new) return;
+    Add(kind, key, "spec.service",
+        Complaint(fmt::format("Service {}/{}, which {} {} divides already", key.ns, service,
+                              owner->second.kind, ToString(*owner->second.key)),
+                  "a Service that no other Rollout or TrafficSplit divides", "remove one of the two"));
+  }
+
+  struct Owner {
+    std::string_view kind;
+    const ObjectKey* key;
+  };
+
+  const ObjectSet& objects_;
+  std::unordered_map<Dialled, const ObjectKey*, DialledHash> vips_;
+  std::map<ObjectKey, Owner> owners_;
+  std::string text_;
+  size_t count_ = 0;
+};
+
+}  // namespace
+
+Status ValidateSet(const ObjectSet& objects) { return Checker(objects).Run(); }
+
+}  // namespace weir::model
