@@ -28,13 +28,18 @@ Connection::Connection(boost::asio::io_context& context, const Clock& clock, Cal
 void Connection::Send(v1::AgentMessage message) {
   if (closed_) return;
   const auto kind = message.kind_case();
+  const auto is_nack = [](const auto& queued) { return queued.has_nack(); };
   if (kind == v1::AgentMessage::kNack) {
-    const auto is_nack = [](const auto& queued) { return queued.has_nack(); };
     if (std::count_if(queue_.begin(), queue_.end(), is_nack) >= static_cast<ptrdiff_t>(kMaxQueuedNacks)) {
       queue_.erase(std::find_if(queue_.begin(), queue_.end(), is_nack));
     }
   } else {
-    std::erase_if(queue_, [&](const auto& queued) { return queued.kind_case() == kind; });
+    // An ack does not overtake a nack: what was acked before it says what the next delta may build upon.
+    const auto from = kind == v1::AgentMessage::kAck
+                          ? std::find_if(queue_.rbegin(), queue_.rend(), is_nack).base()
+                          : queue_.begin();
+    const auto same = [&](const auto& queued) { return queued.kind_case() == kind; };
+    queue_.erase(std::remove_if(from, queue_.end(), same), queue_.end());
   }
   queue_.push_back(std::move(message));
   if (!write_in_flight_) Written(true);
