@@ -76,7 +76,8 @@ TEST_F(RolloutTest, ARefusalHoldsTheRolloutAndAbortWaitsForNobody) {
   refuse = false;
   ASSERT_TRUE(client_.Abort().ok());
   ASSERT_TRUE(
-      client_.Watch([](const v1::Rollout& r) { return r.phase() == "Degraded" && r.nodes_acked() == 1; }));
+      client_.Watch([](const v1::Rollout& r) { return r.phase() == "Degraded" && r.nodes_acked() == 1; }))
+      << client_.Get().DebugString();
   auto weights = SimAgent::WeightsOf(a.view());
   EXPECT_EQ(weights["v2"], 0u);
 }
