@@ -107,6 +107,7 @@ static __always_inline bool weir_still_there(const struct weir_split* split,
     if (split->variants[place].id == variant_id) break;
   }
   if (place >= WEIR_MAX_VARIANTS) return false;
+  place = weir_opaque(split, place);
   variant = &split->variants[place];
   if (hint < variant->endpoint_count && !weir_fill_target(split, place, hint, target) &&
       weir_same_endpoint(&target->endpoint, wanted))

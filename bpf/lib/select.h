@@ -25,6 +25,19 @@
 #define __always_inline inline __attribute__((always_inline))
 #endif
 
+/*
+ * An index below WEIR_MAX_VARIANTS whose value the verifier does not know: where it knows it, it follows what
+ * comes after for each value apart, and loading takes ten times as long. `pad` is 0.
+ */
+static __always_inline __u32 weir_opaque(const struct weir_split* split, __u32 index) {
+#ifdef __bpf__
+  return (index + split->pad) & (WEIR_MAX_VARIANTS - 1);
+#else
+  (void)split;
+  return index;
+#endif
+}
+
 struct weir_choice {
   __u32 variant; /* index into weir_split.variants */
   __u32 pad;
@@ -80,7 +93,7 @@ static __always_inline void weir_choose_many(const struct weir_split* split, str
     /* (total - due) / weight connections from now the window ends: the least wins, the lower index on a tie
      */
     if (best == WEIR_MAX_VARIANTS || (total - due) * best_weight < best_slack * weight) {
-      best = i;
+      best = weir_opaque(split, i);
       best_slack = total - due;
       best_weight = weight;
     }
