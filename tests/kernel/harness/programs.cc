@@ -125,6 +125,12 @@ std::vector<std::string> FindPinnedLinks(const std::string& directory) {
   return {out.begin(), out.end()};
 }
 
+void DetachPinnedLink(const std::string& path) {
+  const int fd = bpf_obj_get(path.c_str());
+  if (fd < 0 || bpf_link_detach(fd) != 0) Die("detach " + path);
+  close(fd);
+}
+
 std::string FindPinnedMap(const std::string& directory, const std::string& name) {
   std::string out;
   ForEachPin(directory, [&](const std::string& path, int fd) {

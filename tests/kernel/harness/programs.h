@@ -30,6 +30,8 @@ struct PinnedObjects {
 PinnedObjects FindPinned(const std::string& directory);
 /// The paths of the pins of links, in order.
 std::vector<std::string> FindPinnedLinks(const std::string& directory);
+/// Takes the pinned link off its cgroup, as an administrator would.
+void DetachPinnedLink(const std::string& path);
 /// The path of the pinned map of that name, empty when there is none.
 std::string FindPinnedMap(const std::string& directory, const std::string& name);
 /// Those that the kernel still has. Objects are freed some time after their last reference goes; waits for
