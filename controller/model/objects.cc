@@ -7,6 +7,8 @@ template <typename... Visitors>
 struct Overload : Visitors... {
   using Visitors::operator()...;
 };
+template <typename... Visitors>
+Overload(Visitors...) -> Overload<Visitors...>;  // clang 14 does not deduce it for an aggregate
 
 }  // namespace
 
