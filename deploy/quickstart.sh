@@ -321,7 +321,7 @@ verify_phase() { # TITLE PHASE WEIGHT STEP_PATTERN
     connect "$node" "$before" 1 "$connections_per_phase" &
     pids+=($!)
   done
-  for pid in "${pids[@]}"; do wait "$pid" || die "$1: the clients could not run"; done
+  for pid in "${pids[@]}"; do wait "$pid" || die "$1: the clients failed: $(head -n 5 "$run"/failed-*)"; done
   read_rollout
   ((generation == before)) || die "$1: the weights changed while $connections_per_phase connections were made: is this machine very busy?"
   for node in "${nodes[@]}"; do

@@ -47,17 +47,16 @@ case $mode in
     ;;
   ended)
     # In the middle of the canary it is told to end.
-    coproc story { exec "$quickstart" --check --bin "$binaries" 2>&1; }
-    # shellcheck disable=SC2154  # coproc sets it
-    pid=$story_PID
-    while read -r line <&"${story[0]}"; do
-      [[ $line != 'setWeight 20'* ]] || break
+    "$quickstart" --check --bin "$binaries" >"$output/log" 2>&1 &
+    pid=$!
+    until grep -q '^setWeight 20' "$output/log"; do
+      kill -0 "$pid" 2>/dev/null || fail "it did not come to its canary: $(cat "$output/log")"
+      sleep 0.1
     done
-    [[ ${line:-} == 'setWeight 20'* ]] || fail "it did not come to its canary: ${line:-no output}"
     kill -TERM "$pid"
     status=0
     wait "$pid" || status=$?
-    ((status == 130)) || fail "expected exit status 130, found $status"
+    ((status == 130)) || fail "expected exit status 130, found $status: $(cat "$output/log")"
     expect_nothing_of "$pid"
     ;;
   *) fail "unknown mode $mode" ;;
