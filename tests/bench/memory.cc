@@ -34,4 +34,19 @@ uint64_t MapBytes(const std::string& pid) {
   return total;
 }
 
+uint64_t MappedMapBytes(const std::string& pid) {
+  std::ifstream smaps("/proc/" + pid + "/smaps");
+  uint64_t total = 0;
+  bool of_map = false;
+  for (std::string line; std::getline(smaps, line);) {
+    if (line.find("bpf-map") != std::string::npos) {
+      of_map = true;
+    } else if (of_map && line.starts_with("Rss:")) {
+      total += std::stoull(line.substr(4)) * 1024;
+      of_map = false;
+    }
+  }
+  return total;
+}
+
 }  // namespace weir::bench

@@ -15,4 +15,8 @@ Memory MemoryOf(const std::string& pid);
 /// Sum of `memlock` over the BPF maps the process has open (/proc/PID/fdinfo), each map once, bytes.
 uint64_t MapBytes(const std::string& pid);
 
+/// Of VmRSS: pages of BPF maps that the process has mapped, which MapBytes() counts too (/proc/PID/smaps),
+/// bytes.
+uint64_t MappedMapBytes(const std::string& pid);
+
 }  // namespace weir::bench
