@@ -50,17 +50,10 @@ class Controller {
   Controller(const std::filesystem::path& state, int port = 0, std::vector<std::string> more = {}) {
     int ends[2];
     EXPECT_EQ(pipe2(ends, O_CLOEXEC), 0);
-    std::vector<std::string> args = {WEIR_CONTROLLER,
-                                     "--state",
-                                     state.string(),
-                                     "--listen",
-                                     "127.0.0.1:" + std::to_string(port),
-                                     "--http",
-                                     "127.0.0.1:0",
-                                     "--log-level",
-                                     "warn",
-                                     "--heartbeat-ms",
-                                     "200"};
+    std::vector<std::string> args = {
+        WEIR_CONTROLLER, "--state",     state.string(), "--listen", "127.0.0.1:" + std::to_string(port),
+        "--http",        "127.0.0.1:0", "--log-level",  "warn",     "--heartbeat-ms",
+        "1000"};
     args.insert(args.end(), more.begin(), more.end());
     std::vector<char*> argv;
     for (auto& arg : args) argv.push_back(arg.data());
@@ -105,7 +98,7 @@ class Controller {
 inline std::shared_ptr<grpc::Channel> Dial(int port) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 20);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 20);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);  // also the time a connection may take
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 50);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   return grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(port), grpc::InsecureChannelCredentials(),
@@ -172,6 +165,8 @@ class Client {
     bool met = false;
     while (!met && reader->Read(&event)) met = condition(event.rollout());
     context.TryCancel();
+    while (reader->Read(&event)) {
+    }
     reader->Finish();
     return met;
   }
