@@ -433,10 +433,15 @@ main() {
   start_daemons
   weirctl apply -f "$repository/deploy/quickstart/checkout.yaml" -f "$repository/deploy/quickstart/rollout-v1.yaml" >/dev/null
   remember_programs
-  if $interactive; then
-    tell_interactively
-  else
-    tell_story
+  # Told in a process of its own: a signal then finds this one waiting, where bash 5.2 runs a trap safely, which it does
+  # not in the middle of an expansion.
+  local story=tell_story status=0
+  if $interactive; then story=tell_interactively; fi
+  "$story" <&0 &
+  processes=("$!" "${processes[@]}")
+  wait "$!" || status=$?
+  ((status == 0)) || exit "$status"
+  if ! $interactive; then
     cleanup
     if leftovers; then die 'something was left behind'; fi
     say 'every figure is right, and nothing is left behind'
