@@ -30,18 +30,17 @@ uint32_t ReadCpuBound() {
   return static_cast<uint32_t>(std::min<unsigned long>(highest + 1, WEIR_GRACE_CPUS));
 }
 
-uint64_t Load(uint64_t& value) { return std::atomic_ref(value).load(std::memory_order_acquire); }
+uint64_t Load(__u64& value) { return std::atomic_ref(value).load(std::memory_order_acquire); }
 
 /// No reader of `phase` is in flight. Departures are summed first: a reader that leaves in between is missed,
 /// one that is counted as departed has been counted as entered (srcu_readers_active_idx_check).
 bool Drained(const Maps& maps, uint32_t cpus, uint32_t phase) {
   uint64_t left = 0;
   uint64_t entered = 0;
-  for (uint32_t cpu = 0; cpu < cpus; ++cpu)
-    left += Load(reinterpret_cast<uint64_t&>(maps.grace[cpu].left[phase]));
+  for (uint32_t cpu = 0; cpu < cpus; ++cpu) left += Load(maps.grace[cpu].left[phase]);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   for (uint32_t cpu = 0; cpu < cpus; ++cpu) {
-    entered += Load(reinterpret_cast<uint64_t&>(maps.grace[cpu].entered[phase]));
+    entered += Load(maps.grace[cpu].entered[phase]);
   }
   return entered == left;
 }
@@ -64,7 +63,7 @@ bool WaitForPhase(const Maps& maps, uint32_t cpus, uint32_t phase) {
 
 bool WaitForReaders(const Maps& maps) {
   static const uint32_t cpus = ReadCpuBound();
-  std::atomic_ref<uint32_t> phase(reinterpret_cast<uint32_t&>(maps.state[0].phase));
+  std::atomic_ref<__u32> phase(maps.state[0].phase);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   const uint32_t old = phase.load(std::memory_order_relaxed) & 1;
   // Readers that took the other phase's number before an earlier flip and counted themselves after it.

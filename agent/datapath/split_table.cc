@@ -13,13 +13,11 @@ namespace {
 
 void StoreSlot(const Maps& maps, uint32_t service, uint32_t slot) {
   // The one aligned store that puts a split in force; all it names was written before.
-  std::atomic_ref<uint32_t>(reinterpret_cast<uint32_t&>(maps.services[service].slot))
-      .store(slot, std::memory_order_release);
+  std::atomic_ref<__u32>(maps.services[service].slot).store(slot, std::memory_order_release);
 }
 
 void StoreGeneration(const Maps& maps, uint64_t generation) {
-  std::atomic_ref<uint64_t>(reinterpret_cast<uint64_t&>(maps.state[0].generation))
-      .store(generation, std::memory_order_release);
+  std::atomic_ref<__u64>(maps.state[0].generation).store(generation, std::memory_order_release);
 }
 
 /// Whether a split's cursor goes on under this plan.

@@ -52,22 +52,22 @@ static __always_inline __u64 weir_second_count(__u64 n, __u64 w, __u64 total, __
   return n / total * w + (n % total * w + offset) / total;
 }
 
-/* Connection n among one or two variants. */
+/* Connection n among one or two variants: weir_second_count(n) and whether n + 1 has more, in two divisions.
+ */
 static __always_inline void weir_choose_pair(const struct weir_split* split, __u64 n,
                                              struct weir_choice* choice) {
-  __u64 before, after;
+  const __u64 w = split->variants[1].weight, total = split->total_weight;
+  __u64 periods, scaled, before;
 
   choice->variant = 0;
   choice->number = n;
   if (split->variant_count < 2) return;
-  before = weir_second_count(n, split->variants[1].weight, split->total_weight, split->offset);
-  after = weir_second_count(n + 1, split->variants[1].weight, split->total_weight, split->offset);
-  if (after > before) {
-    choice->variant = 1;
-    choice->number = before;
-  } else {
-    choice->number = n - before;
-  }
+  periods = n / total;
+  scaled = (n - periods * total) * w + split->offset;
+  before = scaled / total;
+  choice->variant = scaled - before * total + w >= total;
+  before += periods * w;
+  choice->number = choice->variant ? before : n - before;
 }
 
 /*
