@@ -19,7 +19,8 @@ struct ViewOptions {
 Color PhaseColor(const std::string& phase);
 /// "20%" of the usual maximum of 100, else "5/1000".
 std::string WeightText(uint32_t weight, uint32_t max_weight);
-/// "1/4": the steps done (the index of the present one) and how many there are, as Argo Rollouts shows it; "" without.
+/// "1/4": the steps done (the index of the present one) and how many there are, as Argo Rollouts shows it; ""
+/// without.
 std::string StepText(const v1::Rollout& rollout);
 /// "Paused, step 1/4 (pause), v2 at 20%".
 std::string Summary(const v1::Rollout& rollout);
