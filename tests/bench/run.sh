@@ -48,9 +48,7 @@ done
 build=build/bench
 mkdir -p "$build"
 {
-  # GCC warns of atomic_ref<uint64_t> on the __u64 of the maps' structs (agent/datapath/grace.cc, split_table.cc) from -O2 on.
-  cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DWEIR_BUILD_BENCH=ON -DWEIR_BUILD_TESTS=OFF \
-    -DCMAKE_CXX_FLAGS=-Wno-error=strict-aliasing
+  cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DWEIR_BUILD_BENCH=ON -DWEIR_BUILD_TESTS=OFF
   cmake --build "$build" --target bench_datapath bench_control weir-agent weir-controller
 } >"$build/build.log" 2>&1 || { tail -n 40 "$build/build.log" >&2 && die "the build failed: $build/build.log"; }
 
