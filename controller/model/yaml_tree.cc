@@ -36,6 +36,15 @@ class TreeBuilder : public YAML::EventHandler {
   YamlDocument& document() { return document_; }
 
   void OnDocumentStart(const YAML::Mark& mark) override {
+    // yaml-cpp does not get past a token that can begin nothing, such as a comma: it would give empty
+    // documents for ever.
+    if (mark.pos <= last_start_) {
+      throw Limit(mark,
+                  fmt::format("found malformed YAML at column {} (nothing can begin here), expected a YAML "
+                              "document; correct the syntax here or in the line before",
+                              mark.column + 1));
+    }
+    last_start_ = mark.pos;
     document_ = YamlDocument{.line = mark.line + 1, .root = nullptr, .errors = {}};
     frames_.clear();
     anchors_.clear();
@@ -208,6 +217,7 @@ class TreeBuilder : public YAML::EventHandler {
   std::vector<Frame> frames_;
   std::map<YAML::anchor_t, Anchored> anchors_;
   size_t nodes_ = 0, bytes_ = 0;
+  int last_start_ = -1;  // position of the last document
   bool finished_ = false;
 };
 

@@ -257,6 +257,12 @@ TEST(Manifest, BombsDepthAndSizeHaveLimits) {
   EXPECT_NE(Errors(std::string((16 << 20) + 1, ' ')).find("expected at most 16 MiB"), std::string::npos);
 }
 
+TEST(Manifest, ATokenThatCanBeginNothingEndsTheFile) {
+  for (const std::string_view text : {",", "\n, a", "a: b\n]", "}"}) {
+    EXPECT_NE(Errors(text).find("found malformed YAML"), std::string::npos) << text << Errors(text);
+  }
+}
+
 TEST(Manifest, ManyErrorsAreCountedNotListed) {
   std::string text = "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec:\n";
   for (int i = 0; i < 1500; ++i) text += "  field" + std::to_string(i) + ": 1\n";
