@@ -85,7 +85,7 @@ class Dispatcher {
     std::string controller_id;
     std::chrono::milliseconds heartbeat_interval{3000};
     int missed_heartbeats_allowed = 3;
-    std::chrono::milliseconds retry_interval{10'000};  // of a refused generation
+    std::chrono::milliseconds retry_interval{3'000};  // of a refused generation
     Journal::Options journal;
   };
   /// Tick() wants to be called about this often per heartbeat interval; each call looks after one slice of
