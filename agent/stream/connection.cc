@@ -21,6 +21,7 @@ std::shared_ptr<Connection> Connection::Start(boost::asio::io_context& context, 
 
 Connection::Connection(boost::asio::io_context& context, const Clock& clock, Callbacks callbacks)
     : context_(context),
+      work_(boost::asio::make_work_guard(context)),
       clock_(clock),
       callbacks_(std::move(callbacks)),
       last_received_(clock.Now().time_since_epoch().count()) {}
@@ -112,6 +113,7 @@ void Connection::OnWriteDone(bool ok) {
 void Connection::OnDone(const grpc::Status& status) {
   boost::asio::post(context_, [self = std::move(self_), status]() mutable {
     self->closed_ = true;
+    self->work_.reset();
     // The callbacks may hold their owner, which may hold us.
     const Callbacks callbacks = std::move(self->callbacks_);
     self->callbacks_ = {};

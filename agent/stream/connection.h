@@ -7,6 +7,7 @@
 #include <grpcpp/support/client_callback.h>
 
 #include <atomic>
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <deque>
 #include <functional>
@@ -63,6 +64,8 @@ class Connection final : private grpc::ClientBidiReactor<v1::AgentMessage, v1::C
   void Release();
 
   boost::asio::io_context& context_;
+  // run() must not run out of work while the call is ending: OnDone still posts
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
   const Clock& clock_;
   Callbacks callbacks_;
   std::shared_ptr<grpc::Channel> channel_;
