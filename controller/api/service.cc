@@ -1,12 +1,30 @@
 #include "controller/api/service.h"
 
+#include <algorithm>
 #include <boost/asio/post.hpp>
 
 namespace weir::api {
+namespace {
+
+/// gRPC peers take 8 KiB of metadata, and a message is percent-encoded into it.
+constexpr size_t kMaxMessageBytes = 4000;
+
+/// Whole lines as far as they fit, then how many are left out.
+std::string Fit(std::string message) {
+  if (message.size() <= kMaxMessageBytes) return message;
+  size_t end = message.rfind('\n', kMaxMessageBytes);
+  if (end == std::string::npos) end = kMaxMessageBytes;
+  const auto left_out = std::count(message.begin() + static_cast<ptrdiff_t>(end), message.end(), '\n');
+  message.resize(end);
+  return message +
+         fmt::format("\n... and {} more lines; weirctl lint shows all", std::max<ptrdiff_t>(left_out, 1));
+}
+
+}  // namespace
 
 grpc::Status ToGrpc(const Status& status) {
   if (status.ok()) return grpc::Status::OK;
-  return {static_cast<grpc::StatusCode>(status.code()), Message(status)};
+  return {static_cast<grpc::StatusCode>(status.code()), Fit(Message(status))};
 }
 
 // gRPC keeps request and response until the reactor has finished.

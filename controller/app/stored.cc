@@ -1,10 +1,11 @@
 #include "controller/app/stored.h"
 
-#include <yaml-cpp/yaml.h>
-
 #include <boost/json.hpp>
+#include <memory>
+#include <optional>
 
 #include "controller/engine/engine_json.h"
+#include "controller/model/yaml_tree.h"
 
 namespace weir::app {
 namespace json = boost::json;
@@ -44,16 +45,26 @@ Result<RolloutEntry> ParseStored(const std::string& text) {
 }
 
 Result<std::string> WithRevision(const std::string& yaml, const std::string& revision) {
-  // yaml-cpp throws; the exceptions end here.
-  try {
-    YAML::Node document = YAML::Load(yaml);
-    document["spec"]["revision"] = revision;
-    YAML::Emitter out;
-    out << document;
-    return std::string(out.c_str()) + "\n";
-  } catch (const YAML::Exception& exception) {
-    return Error(absl::StatusCode::kInternal, "set spec.revision: {}", exception.what());
+  // By trees, which keep quotes apart: "123" stays a string, and so does every other value.
+  std::optional<model::YamlNode> root;
+  const auto errors =
+      model::ReadYaml(yaml, [&](const model::YamlDocument& document) { root = *document.root; });
+  if (!errors.empty() || !root)
+    return Error(absl::StatusCode::kInternal, "set spec.revision: the stored manifest is no YAML");
+  for (model::YamlEntry& entry : root->entries) {
+    if (entry.key != "spec") continue;
+    model::YamlNode spec = *entry.value;
+    for (model::YamlEntry& field : spec.entries) {
+      if (field.key != "revision") continue;
+      model::YamlNode value = *field.value;
+      value.plain = false;
+      value.text = revision;
+      field.value = std::make_shared<const model::YamlNode>(std::move(value));
+      entry.value = std::make_shared<const model::YamlNode>(std::move(spec));
+      return model::WriteYaml(*root);
+    }
   }
+  return Error(absl::StatusCode::kInternal, "set spec.revision: the stored manifest has none");
 }
 
 }  // namespace weir::app

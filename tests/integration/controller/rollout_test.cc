@@ -144,6 +144,14 @@ TEST_F(RolloutTest, BadInputChangesNothingAndSaysWhere) {
   EXPECT_EQ(client_.Promote().error_code(), grpc::StatusCode::FAILED_PRECONDITION);
 }
 
+TEST_F(RolloutTest, AThousandErrorsStillFitIntoAnAnswer) {
+  std::string many;
+  for (int i = 0; i < 1000; ++i) many += "---\nkind: Nothing" + std::to_string(i) + "\n";
+  auto status = client_.Apply({many});
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << status.error_message();
+  EXPECT_NE(status.error_message().find("more lines"), std::string::npos) << status.error_message();
+}
+
 // Unary calls by their name alone, as a client without our stubs would make them.
 grpc::Status RawCall(int port, const std::string& method, grpc::ByteBuffer* response) {
   grpc::GenericStub stub(Dial(port));
