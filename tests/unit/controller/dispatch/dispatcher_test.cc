@@ -108,7 +108,8 @@ class DispatcherTest : public testing::Test {
 
   FakeClock clock_;
   FakeObserver observer_;
-  Dispatcher dispatcher_{{.controller_id = "c1", .journal = {}}, clock_, observer_};
+  Dispatcher dispatcher_{
+      {.controller_id = "c1", .retry_interval = std::chrono::seconds(10), .journal = {}}, clock_, observer_};
 };
 
 TEST_F(DispatcherTest, ANewAgentIsWelcomedAndGetsASnapshot) {
