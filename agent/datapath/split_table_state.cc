@@ -4,6 +4,7 @@
 #include "agent/datapath/grace.h"
 #include "agent/datapath/split_table.h"
 #include "agent/datapath/wire.h"
+#include "bpf/lib/select.h"
 
 namespace weir::datapath {
 namespace {
@@ -18,11 +19,8 @@ Status Damaged(const FrontendKey& key, std::string_view what) {
 uint64_t Given(const weir_split& split, const weir_cursor& cursor, uint32_t place) {
   if (split.variant_count > 2) return cursor.picked[place];
   if (split.variant_count == 1) return cursor.next;
-  // weir_second_count() of bpf/lib/select.h
-  const uint64_t weight = split.variants[1].weight;
-  const uint64_t total = split.total_weight;
   const uint64_t second =
-      cursor.next / total * weight + (cursor.next % total * weight + split.offset) / total;
+      weir_second_count(cursor.next, split.variants[1].weight, split.total_weight, split.offset);
   return place == 1 ? second : cursor.next - second;
 }
 
