@@ -21,11 +21,13 @@ if(WEIR_BUILD_FUZZ)
   add_link_options(-fsanitize=address,undefined)
 endif()
 
+# Paths below the source tree are hashed as relative ones: another clone or worktree finds the same objects.
 find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM)
-  set(CMAKE_CXX_COMPILER_LAUNCHER
-    ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${CCACHE_PROGRAM})
-  set(CMAKE_C_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+  foreach(language C CXX)
+    set(CMAKE_${language}_COMPILER_LAUNCHER
+      ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=true ${CCACHE_PROGRAM})
+  endforeach()
 endif()
 
 # weir_library(name SOURCES a.cc ... DEPS x y): a static library with the project's options.

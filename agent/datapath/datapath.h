@@ -2,7 +2,9 @@
 // rest use FakeDatapath. Not thread-safe: one thread (the agent's io_context) calls it.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -32,6 +34,7 @@ struct Frontend {
   std::string ns, service;  // for metrics
   uint32_t affinity_timeout_s = 0;
   OnEmpty on_empty = OnEmpty::kPass;
+  bool http = false;              // TCP: recognise plaintext HTTP/1.x on its connections
   std::vector<Variant> variants;  // at most 16
   bool operator==(const Frontend&) const = default;
 };
@@ -74,6 +77,48 @@ struct Stats {
   std::vector<Counter> counters;
 };
 
+/// Four buckets per doubling from 2^-20 s to 128 s; what each counts stands at weir_histogram in maps.h.
+struct Histogram {
+  static constexpr size_t kBuckets = 110;
+  /// The upper bound of bucket i in seconds; the last has none (+Inf).
+  static double UpperBound(size_t i);
+
+  std::array<uint64_t, kBuckets> buckets{};
+  uint64_t sum_ns = 0;
+
+  uint64_t count() const;
+  bool operator==(const Histogram&) const = default;
+};
+
+/// What one revision of a service did, as its clients on this node saw it; cumulative under Figures::epoch.
+struct Series {
+  std::string ns, service, revision;
+  bool in_force = false;  // some split names it; false: removed, but some connections may still be open
+
+  uint64_t opened = 0, closed = 0;  // TCP connections; active = opened - closed
+  struct Failure {
+    const char* reason;  // "refused", "timeout", "reset", "unreachable", "canceled", "other"
+    uint64_t count;
+  };
+  std::vector<Failure> failed;                  // connect() that came to nothing; every reason, always
+  uint64_t bytes_sent = 0, bytes_received = 0;  // TCP payload: no SYN, FIN, retransmission
+  uint64_t retransmits = 0, resets_received = 0;
+  uint64_t udp_datagrams_sent = 0, udp_datagrams_received = 0, udp_bytes_sent = 0, udp_bytes_received = 0;
+  Histogram connect, srtt;
+
+  bool http = false;  // recognised on some port of the service, or was
+  uint64_t http_requests = 0, http_no_response = 0;
+  std::vector<Failure> http_opaque;  // connections: "not_http", "upgraded", "pipelined", ...
+  uint64_t http_connections = 0, http_error_connections = 0;
+  std::map<uint16_t, Histogram>
+      http_responses;  // by status code, 1xx included (but for 100-continue: see bpf/README)
+};
+
+struct Figures {
+  std::string epoch;           // UUID text; another one means that everything counts from 0 again
+  std::vector<Series> series;  // sorted by ns, service, revision
+};
+
 class Datapath {
  public:
   virtual ~Datapath() = default;
@@ -94,6 +139,10 @@ class Datapath {
 
   virtual Result<Stats> ReadStats() = 0;
   virtual Result<std::vector<SplitCount>> ReadCounts() = 0;
+
+  /// Everything measured since the maps were made, living connections' bytes included. Series that no split
+  /// has named for Options::series_grace and that have no open connection are left out, and forgotten.
+  virtual Result<Figures> ReadFigures() = 0;
 
   /// Checks that every hook is still attached to the cgroup in effect (BPF_PROG_QUERY); names the first that
   /// is not.

@@ -51,6 +51,10 @@ class FakeDatapath final : public Datapath {
     if (!read_error.ok()) return read_error;
     return counts;
   }
+  Result<Figures> ReadFigures() override {
+    if (!read_error.ok()) return read_error;
+    return figures;
+  }
   Status CheckAttached() override { return attached; }
   std::vector<std::string> Abilities() const override { return {"connect4", "connect6"}; }
 
@@ -69,6 +73,7 @@ class FakeDatapath final : public Datapath {
   size_t capacity = 1000;
   std::vector<Counter> counters;
   std::vector<SplitCount> counts;
+  Figures figures;
   Status read_error;
   Status attached;
 };

@@ -99,6 +99,8 @@ Result<std::vector<std::string>> KernelDatapath::Detach(const std::string& bpffs
 
 Status KernelDatapath::Apply(const Change& change) { return table_.Apply(change, table_.node_number()); }
 
+Result<Figures> KernelDatapath::ReadFigures() { return Figures{}; }
+
 Status KernelDatapath::CheckAttached() {
   if (access(options_.cgroup_path.c_str(), F_OK) != 0) {
     return ErrnoStatus(errno, fmt::format("cgroup {}", options_.cgroup_path));

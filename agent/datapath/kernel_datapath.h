@@ -1,6 +1,7 @@
 // The Datapath that programs the kernel. Not thread-safe.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,7 +16,8 @@ struct Options {
   std::string bpffs_dir;          // for pins; made if missing
   uint32_t max_services = 12288;  // frontends: VIP, port and protocol
   uint32_t max_endpoints = 131072;
-  uint32_t max_affinity = 32768;  // network namespaces x frontends with session affinity
+  std::chrono::seconds series_grace{300};  // figures of a removed revision are kept for so long
+  uint32_t max_affinity = 32768;           // network namespaces x frontends with session affinity
 };
 
 class KernelDatapath : public Datapath {
@@ -34,6 +36,7 @@ class KernelDatapath : public Datapath {
   void SetNodeNumber(uint32_t number) override { table_.set_node_number(number); }
   Result<Stats> ReadStats() override { return table_.ReadStats(); }
   Result<std::vector<SplitCount>> ReadCounts() override { return table_.ReadCounts(); }
+  Result<Figures> ReadFigures() override;
   Status CheckAttached() override;
   std::vector<std::string> Abilities() const override { return abilities_; }
 

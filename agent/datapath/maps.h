@@ -53,7 +53,7 @@ struct MapSizes {
   uint32_t split_entries() const { return 2 * services + 1; }   // 0 means none
   uint32_t cursor_entries() const { return 2 * services + 1; }  // 0 is nobody's
   uint32_t endpoint_entries() const { return 2 * endpoints; }
-  /// "v1-s12288-e131072-a32768"
+  /// "v2-s12288-e131072-a32768"
   std::string DirectoryName() const;
   static std::optional<MapSizes> FromDirectoryName(std::string_view name);
   bool operator==(const MapSizes&) const = default;

@@ -91,6 +91,7 @@ Result<datapath::Frontend> ToFrontend(const v1::Frontend& wire) {
   frontend.service = wire.service();
   frontend.affinity_timeout_s = wire.affinity_timeout_seconds();
   frontend.on_empty = *on_empty;
+  frontend.http = wire.http() && key->protocol == Protocol::kTcp;
   std::set<std::string_view> revisions;
   for (const v1::Variant& variant : wire.variants()) {
     auto converted = ToVariant(variant, key->address);

@@ -33,11 +33,13 @@
 #endif
 
 /* Grows with every change of a layout below; names the pin directory. */
-#define WEIR_SCHEMA_VERSION 1
+#define WEIR_SCHEMA_VERSION 2
 
 #define WEIR_MAX_VARIANTS 16
 #define WEIR_MAX_WEIGHT 1000000
 #define WEIR_MAX_UDP_FLOWS 16
+#define WEIR_HISTOGRAM_BUCKETS 110
+#define WEIR_NAME_SIZE 64    /* a Kubernetes label value and its NUL */
 #define WEIR_GRACE_CPUS 1024 /* readers on CPU n count in element n mod this */
 
 struct weir_address {
@@ -68,14 +70,18 @@ struct weir_variant {
   __u32 first_endpoint;
   __u32 endpoint_count; /* 0 only with WEIR_ON_EMPTY_REFUSE_SHARE */
   __u32 index;          /* place among the frontend's variants, weightless ones included */
+  __u32 series;         /* key of weir_series and weir_stats; 0: not measured */
+  __u32 pad;
 };
-WEIR_STATIC_ASSERT(sizeof(struct weir_variant) == 24, "weir_variant");
+WEIR_STATIC_ASSERT(sizeof(struct weir_variant) == 32, "weir_variant");
 
 enum weir_on_empty {
   WEIR_ON_EMPTY_PASS = 0,
   WEIR_ON_EMPTY_REFUSE = 1,
   WEIR_ON_EMPTY_REFUSE_SHARE = 2,
 };
+
+#define WEIR_SPLIT_HTTP 1 /* weir_split.flags: plaintext HTTP/1.x is to be recognised on its connections */
 
 /* weir_splits (ARRAY, mmapable): immutable while a service's slot names it. */
 struct weir_split {
@@ -89,10 +95,11 @@ struct weir_split {
   __u32 variant_count;
   __u8 first_pick; /* more than two variants: who gets connection 0 */
   __u8 on_empty;
-  __u16 pad;
+  __u8 flags; /* WEIR_SPLIT_* */
+  __u8 pad;
   struct weir_variant variants[WEIR_MAX_VARIANTS];
 };
-WEIR_STATIC_ASSERT(sizeof(struct weir_split) == 56 + 24 * WEIR_MAX_VARIANTS, "weir_split");
+WEIR_STATIC_ASSERT(sizeof(struct weir_split) == 56 + 32 * WEIR_MAX_VARIANTS, "weir_split");
 
 /* weir_endpoints (ARRAY, mmapable). */
 struct weir_endpoint {
@@ -134,9 +141,10 @@ struct weir_state {
   __u64 generation;
   __u64 controller_id[2]; /* under which the generation was given */
   __u32 node_number;
-  __u32 pad;
+  __u32 next_series; /* the number the next series gets; never used twice under one epoch */
+  __u64 epoch[2];    /* UUID under which the figures below count; new with the maps */
 };
-WEIR_STATIC_ASSERT(sizeof(struct weir_state) == 40, "weir_state");
+WEIR_STATIC_ASSERT(sizeof(struct weir_state) == 56, "weir_state");
 
 /* weir_socks (SK_STORAGE): the record of a socket that dialled a VIP; dies with it. */
 struct weir_sock {
@@ -147,8 +155,21 @@ struct weir_sock {
   __u64 connected_at_ns;
   __u32 service;
   __u32 variant; /* weir_variant.index */
+  __u32 series;
+  __u8 phase; /* enum weir_sock_phase: how far the connection has come */
+  __u8 pad[3];
+  /* What of the socket's own counters is in weir_stats already: moved on by compare-and-swap only. */
+  __u64 sent_seen, received_seen;
+  __u32 retransmits_seen, resets_seen;
 };
-WEIR_STATIC_ASSERT(sizeof(struct weir_sock) == 72, "weir_sock");
+WEIR_STATIC_ASSERT(sizeof(struct weir_sock) == 104, "weir_sock");
+
+enum weir_sock_phase {
+  WEIR_SOCK_CHOSEN,  /* connect() was given an endpoint */
+  WEIR_SOCK_PENDING, /* SYN sent */
+  WEIR_SOCK_OPEN,    /* established: counted as opened */
+  WEIR_SOCK_CLOSED,  /* counted as closed or failed */
+};
 
 /* weir_udp_flows (SK_STORAGE): what an unconnected UDP socket sent to; the oldest gives way to the 17th. */
 struct weir_udp_flow {
@@ -157,13 +178,81 @@ struct weir_udp_flow {
   __u64 variant_id;
   __u32 endpoint_index; /* where it was in its variant: looked at first */
   __u32 current;        /* 1: later datagrams to vip go here; 0: only late replies are translated */
+  __u32 series;
+  __u32 pad;
 };
-WEIR_STATIC_ASSERT(sizeof(struct weir_udp_flow) == 56, "weir_udp_flow");
+WEIR_STATIC_ASSERT(sizeof(struct weir_udp_flow) == 64, "weir_udp_flow");
 
 struct weir_udp_flows {
   WEIR_SPIN_LOCK lock;
   __u32 next;
   struct weir_udp_flow flows[WEIR_MAX_UDP_FLOWS];
+};
+
+/*
+ * Figures. A series is one (namespace, service, revision), whatever its ports and protocols.
+ *
+ * weir_series (HASH, key: series): who it is, written by user space and read by the next agent; the kernel
+ * does not look.
+ */
+struct weir_series {
+  char ns[WEIR_NAME_SIZE], service[WEIR_NAME_SIZE], revision[WEIR_NAME_SIZE]; /* NUL-terminated */
+};
+WEIR_STATIC_ASSERT(sizeof(struct weir_series) == 192, "weir_series");
+
+/*
+ * Exponential, four buckets per doubling (Prometheus native histograms, schema 2; OpenTelemetry, scale 2).
+ * Bucket i, from 1 to 108, counts durations in (2^(i-1)/4, 2^(i/4)] * 2^-20 s: 0.95 us to 128 s. Bucket 0 is
+ * all below, 109 all above.
+ */
+struct weir_histogram {
+  __u64 sum_ns;
+  __u64 buckets[WEIR_HISTOGRAM_BUCKETS];
+};
+WEIR_STATIC_ASSERT(sizeof(struct weir_histogram) == 888, "weir_histogram");
+
+enum weir_failure {
+  WEIR_FAIL_REFUSED,     /* ECONNREFUSED */
+  WEIR_FAIL_TIMEOUT,     /* ETIMEDOUT */
+  WEIR_FAIL_RESET,       /* ECONNRESET, EPIPE */
+  WEIR_FAIL_UNREACHABLE, /* EHOSTUNREACH, ENETUNREACH and their like */
+  WEIR_FAIL_CANCELED,    /* the client closed the socket before it was connected */
+  WEIR_FAIL_OTHER,
+  WEIR_FAIL_MAX,
+};
+
+/* Why a connection's HTTP is not looked at (any further); each counted once per connection. */
+enum weir_opaque_reason {
+  WEIR_OPAQUE_NOT_HTTP, /* no request began as one */
+  WEIR_OPAQUE_UPGRADED, /* 101, CONNECT, or HTTP/2 (PRI) */
+  WEIR_OPAQUE_PIPELINED,
+  WEIR_OPAQUE_BAD_RESPONSE, /* no status line where one must be */
+  WEIR_OPAQUE_OTHER,
+  WEIR_OPAQUE_MAX,
+};
+
+/* weir_stats (HASH without preallocation, key: series): made with the series' first connection. Atomics only.
+ */
+struct weir_stats {
+  __u64 opened, closed;             /* TCP: opened = closed + active */
+  __u64 failed[WEIR_FAIL_MAX];      /* TCP: never opened */
+  __u64 bytes_sent, bytes_received; /* TCP payload, once: neither SYN, FIN nor retransmissions */
+  __u64 retransmits;                /* segments */
+  __u64 resets_received;
+  __u64 udp_datagrams_sent, udp_datagrams_received, udp_bytes_sent, udp_bytes_received; /* UDP payload */
+  __u64 http_requests, http_no_response; /* no_response: the connection ended first */
+  __u64 http_opaque[WEIR_OPAQUE_MAX];
+  __u64 http_connections, http_error_connections; /* with a first response; with at least one 5xx */
+  struct weir_histogram connect;                  /* SYN to established */
+  struct weir_histogram srtt;                     /* smoothed round trip, once per connection, as it closes */
+};
+WEIR_STATIC_ASSERT(sizeof(struct weir_stats) == 8 * 25 + 2 * 888, "weir_stats");
+
+/* weir_http (HASH without preallocation): first byte of a request to first byte of its response, by exact
+ * status code. */
+struct weir_http_key {
+  __u32 series;
+  __u32 code; /* 100 .. 999 */
 };
 
 /* weir_affinity (LRU_HASH): sessionAffinity ClientIP, the client being a network namespace. */
