@@ -88,11 +88,10 @@ static __always_inline __u8 weir_http_reason(const struct weir_http_sock* sock, 
 
 /* A request's first byte is in the packet: from now on a response may come. */
 static __always_inline void weir_http_expect_response(struct weir_http_sock* sock,
-                                                      const struct weir_http_packet* packet,
-                                                      const struct weir_http_scan* scan) {
+                                                      const struct weir_http_packet* packet) {
   const __u64 now = weir_http_now(packet->packet);
-  const __u32 seq = packet->seq + packet->syn + (scan->begun_at - packet->payload);
-  const __u32 state = scan->counted ? WEIR_HTTP_WAIT : WEIR_HTTP_BEGUN;
+  const __u32 seq = packet->seq + packet->syn + (sock->begun_at - packet->payload);
+  const __u32 state = sock->counted ? WEIR_HTTP_WAIT : WEIR_HTTP_BEGUN;
   const __u8 flags = sock->flags & (WEIR_HTTP_F_ANSWERED | WEIR_HTTP_F_FAILED);
 
   weir_http_lock(sock);
@@ -133,7 +132,6 @@ static __always_inline __u32 weir_http_unseen(struct weir_http_sock* sock,
 static __always_inline void weir_http_sent(struct weir_http_sock* sock, const struct weir_http_packet* packet,
                                            struct weir_http_events* events) {
   const __u32 state = weir_http_state_of(sock);
-  struct weir_http_scan scan = {};
   __u32 unseen;
 
   if (state >= WEIR_HTTP_OPAQUE) return;
@@ -142,22 +140,18 @@ static __always_inline void weir_http_sent(struct weir_http_sock* sock, const st
   /* After a final response in place of 100 some clients send the body and some the next request. */
   if (state == WEIR_HTTP_IDLE && (sock->seen & WEIR_HTTP_S_HELD) && !(sock->flags & WEIR_HTTP_F_CONTINUED))
     return weir_http_give_up(sock, WEIR_OPAQUE_OTHER, events);
-  scan.sock = sock;
-  scan.packet = packet->packet;
-  scan.offset = packet->payload + unseen;
-  scan.end = packet->payload + packet->length;
-  scan.outstanding = state != WEIR_HTTP_IDLE;
-  weir_http_scan_payload(&scan);
-  if (scan.begun) {
-    weir_http_expect_response(sock, packet, &scan);
-  } else if (scan.counted && !weir_http_change(sock, WEIR_HTTP_BEGUN, WEIR_HTTP_WAIT)) {
+  weir_http_scan_payload(sock, packet->packet, packet->payload + unseen, packet->payload + packet->length,
+                         state != WEIR_HTTP_IDLE);
+  if (sock->begun) {
+    weir_http_expect_response(sock, packet);
+  } else if (sock->counted && !weir_http_change(sock, WEIR_HTTP_BEGUN, WEIR_HTTP_WAIT)) {
     return;
   }
-  if (scan.counted) {
+  if (sock->counted) {
     events->request = 1;
     sock->asked = 1;
   }
-  if (scan.verdict != WEIR_HTTP_MORE) weir_http_give_up(sock, weir_http_reason(sock, scan.verdict), events);
+  if (sock->verdict != WEIR_HTTP_MORE) weir_http_give_up(sock, weir_http_reason(sock, sock->verdict), events);
 }
 
 /* The code of "HTTP/1.x nnn", 0 if it is not that. */

@@ -47,23 +47,16 @@ enum weir_http_verdict {
   WEIR_HTTP_SECOND,   /* a request began in the packet that another began in, or while one is outstanding */
 };
 
-/* A packet's payload on its way through the parser. */
 struct weir_http_scan {
   struct weir_http_sock* sock;
-  const void* packet;
-  __u32 offset, end;   /* what is left, as offsets in the packet */
-  __u32 at, count;     /* within sock->chunk */
-  __u32 begun_at;      /* offset at which a request began */
-  __u8 begun, counted; /* a request began; a request's first line is complete */
-  __u8 outstanding;    /* a request from before is not answered */
-  __u8 verdict;
+  const void* packet; /* for http_io.h */
 };
 
 enum { WEIR_HTTP_WORD_LENGTH, WEIR_HTTP_WORD_CODING, WEIR_HTTP_WORD_EXPECT };
 
-static const char weir_http_words[4][32] = {"content-length:", "transfer-encoding:", "expect:", ""};
-static const char weir_http_chunked[8] = {'c', 'h', 'u', 'n', 'k', 'e', 'd', 0};
-static const char weir_http_version[8] = {'H', 'T', 'T', 'P', '/', '1', '.', 0};
+const char weir_http_words[4][32] = {"content-length:", "transfer-encoding:", "expect:", ""};
+const char weir_http_chunked[8] = {'c', 'h', 'u', 'n', 'k', 'e', 'd', 0};
+const char weir_http_version[8] = {'H', 'T', 'T', 'P', '/', '1', '.', 0};
 
 /* As a shift of the bytes, first byte highest. */
 #define WEIR_HTTP_PRI 0x505249ULL
@@ -75,14 +68,12 @@ static __always_inline __u8 weir_http_lower(__u8 byte) {
 
 static __always_inline bool weir_http_control(__u8 byte) { return byte < 0x20; }
 
-static __always_inline int weir_http_start(struct weir_http_scan* scan, __u8 byte) {
-  struct weir_http_sock* sock = scan->sock;
-
+static __always_inline int weir_http_start(struct weir_http_sock* sock, __u8 byte) {
   if (byte == '\r' || byte == '\n') return WEIR_HTTP_MORE; /* RFC 9112, 2.2: ignored before a request */
-  if (scan->begun || scan->outstanding) return WEIR_HTTP_SECOND;
+  if (sock->begun || sock->outstanding) return WEIR_HTTP_SECOND;
   if (byte < 'A' || byte > 'Z') return WEIR_HTTP_BAD;
-  scan->begun = 1;
-  scan->begun_at = scan->offset + scan->at;
+  sock->begun = 1;
+  sock->begun_at = sock->offset + sock->chunk_at;
   sock->method = byte;
   sock->seen = 0;
   sock->remaining = 0;
@@ -112,13 +103,12 @@ static __always_inline int weir_http_in_target(struct weir_http_sock* sock, __u8
   return WEIR_HTTP_MORE;
 }
 
-static __always_inline int weir_http_in_version(struct weir_http_scan* scan, __u8 byte) {
-  struct weir_http_sock* sock = scan->sock;
+static __always_inline int weir_http_in_version(struct weir_http_sock* sock, __u8 byte) {
   __u8 at = sock->at;
 
   if (at == 9) {
     if (byte != '\n') return WEIR_HTTP_BAD;
-    scan->counted = 1;
+    sock->counted = 1;
     sock->phase = WEIR_HTTP_LINE;
     return WEIR_HTTP_MORE;
   }
@@ -282,18 +272,16 @@ static __always_inline int weir_http_expect_byte(struct weir_http_sock* sock, __
 }
 
 /* One byte, in any phase but the two whose bytes are only counted. */
-static __always_inline int weir_http_byte(struct weir_http_scan* scan, __u8 byte) {
-  struct weir_http_sock* sock = scan->sock;
-
+static __always_inline int weir_http_byte(struct weir_http_sock* sock, __u8 byte) {
   switch (sock->phase) {
     case WEIR_HTTP_START:
-      return weir_http_start(scan, byte);
+      return weir_http_start(sock, byte);
     case WEIR_HTTP_METHOD:
       return weir_http_in_method(sock, byte);
     case WEIR_HTTP_TARGET:
       return weir_http_in_target(sock, byte);
     case WEIR_HTTP_VERSION:
-      return weir_http_in_version(scan, byte);
+      return weir_http_in_version(sock, byte);
     case WEIR_HTTP_LINE:
       return weir_http_in_line(sock, byte);
     case WEIR_HTTP_NAME:
@@ -337,15 +325,14 @@ static __always_inline __u32 weir_http_take_body(struct weir_http_sock* sock, __
 
 /* The next byte of interest, or, eight at a time, several that are of none. */
 static long weir_http_step(__u32 i, void* context) {
-  struct weir_http_scan* scan = (struct weir_http_scan*)context;
-  struct weir_http_sock* sock = scan->sock;
-  __u32 at = scan->at, left = scan->count - at;
+  struct weir_http_sock* sock = ((struct weir_http_scan*)context)->sock;
+  __u32 at = sock->chunk_at, left = sock->chunk_end - at;
   __u8 phase = sock->phase;
 
   (void)i;
-  if (at >= scan->count) return 1;
+  if (at >= sock->chunk_end) return 1;
   if (phase == WEIR_HTTP_BODY || phase == WEIR_HTTP_CHUNK_DATA) {
-    scan->at = at + weir_http_take_body(sock, left);
+    sock->chunk_at = at + weir_http_take_body(sock, left);
     return 0;
   }
   if (left >= 8 && (phase == WEIR_HTTP_TARGET || phase == WEIR_HTTP_SKIP || phase == WEIR_HTTP_CHUNK_EXT)) {
@@ -353,38 +340,50 @@ static long weir_http_step(__u32 i, void* context) {
                                       phase == WEIR_HTTP_TARGET);
 
     at += dull;
-    scan->at = at;
+    sock->chunk_at = at;
     if (dull == 8) return 0;
   }
-  scan->verdict = (__u8)weir_http_byte(scan, sock->chunk[at & (WEIR_HTTP_CHUNK - 1)]);
-  scan->at = at + 1;
-  return scan->verdict != WEIR_HTTP_MORE;
+  sock->verdict = (__u8)weir_http_byte(sock, sock->chunk[at & (WEIR_HTTP_CHUNK - 1)]);
+  sock->chunk_at = at + 1;
+  return sock->verdict != WEIR_HTTP_MORE;
 }
 
 /* The next piece of the payload. */
 static long weir_http_piece(__u32 i, void* context) {
   struct weir_http_scan* scan = (struct weir_http_scan*)context;
+  struct weir_http_sock* sock = scan->sock;
   __u32 count;
 
   (void)i;
-  scan->offset += weir_http_take_body(scan->sock, scan->end - scan->offset);
-  count = scan->end - scan->offset;
+  sock->offset += weir_http_take_body(sock, sock->end - sock->offset);
+  count = sock->end - sock->offset;
   if (!count) return 1;
   if (count > WEIR_HTTP_CHUNK) count = WEIR_HTTP_CHUNK;
-  if (weir_http_load(scan->packet, scan->offset, scan->sock->chunk, WEIR_HTTP_CHUNK, count)) {
-    scan->verdict = WEIR_HTTP_BAD;
+  if (weir_http_load(scan->packet, sock->offset, sock->chunk, WEIR_HTTP_CHUNK, count)) {
+    sock->verdict = WEIR_HTTP_BAD;
     return 1;
   }
-  scan->at = 0;
-  scan->count = count;
+  sock->chunk_at = 0;
+  sock->chunk_end = count;
   weir_http_loop(WEIR_HTTP_CHUNK, weir_http_step, scan);
-  scan->offset += count;
-  return scan->verdict != WEIR_HTTP_MORE;
+  sock->offset += count;
+  return sock->verdict != WEIR_HTTP_MORE;
 }
 
-/* All of [offset, end) of a packet; the verdict is in the scan. */
-static __always_inline void weir_http_scan_payload(struct weir_http_scan* scan) {
-  weir_http_loop((scan->end - scan->offset) / WEIR_HTTP_CHUNK + 2, weir_http_piece, scan);
+/* All of [offset, end) of a packet, none of it seen before; what was found is in begun, counted, verdict. */
+static __always_inline void weir_http_scan_payload(struct weir_http_sock* sock, const void* packet,
+                                                   __u32 offset, __u32 end, bool outstanding) {
+  struct weir_http_scan scan = {};
+
+  scan.sock = sock;
+  scan.packet = packet;
+  sock->offset = offset;
+  sock->end = end;
+  sock->begun = 0;
+  sock->counted = 0;
+  sock->outstanding = outstanding;
+  sock->verdict = WEIR_HTTP_MORE;
+  weir_http_loop((end - offset) / WEIR_HTTP_CHUNK + 2, weir_http_piece, &scan);
 }
 
 #endif /* WEIR_HTTP_REQUEST_H */

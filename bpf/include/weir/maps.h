@@ -287,9 +287,17 @@ struct weir_http_sock {
   __u8 pad2[2];
   __u64 remaining; /* of the body or chunk */
   __u64 method;    /* its last eight bytes */
+  /* A packet under way. Not on the stack, where the verifier would follow each combination of values. */
+  __u32 offset, end;         /* what is left of its payload, as offsets in the packet */
+  __u32 chunk_at, chunk_end; /* within `chunk` */
+  __u32 begun_at;            /* offset at which a request began */
+  __u8 begun;                /* a request began */
+  __u8 counted;              /* a request's first line is complete */
+  __u8 outstanding;          /* a request from before is not answered */
+  __u8 verdict;              /* enum weir_http_verdict */
   __u8 chunk[WEIR_HTTP_CHUNK + 8];
 };
-WEIR_STATIC_ASSERT(sizeof(struct weir_http_sock) == 344, "weir_http_sock");
+WEIR_STATIC_ASSERT(sizeof(struct weir_http_sock) == 368, "weir_http_sock");
 
 enum weir_http_state {
   WEIR_HTTP_IDLE,   /* nothing is outstanding */
