@@ -349,6 +349,8 @@ enum weir_counter {
   WEIR_ERR_BAD_INDEX,  /* an index in the maps points outside them */
   WEIR_ERR_AFFINITY,   /* the affinity map would not take an entry */
   WEIR_ERR_SET_RETVAL, /* bpf_set_retval failed: the caller saw EPERM */
+  WEIR_ERR_STATS,      /* weir_stats would not take an entry: something was not measured */
+  WEIR_ERR_HTTP,       /* weir_http would not take an entry */
   WEIR_COUNTER_MAX,
 };
 
