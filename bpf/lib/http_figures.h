@@ -23,7 +23,7 @@ static __always_inline void weir_http_add_response(__u32 series, __u32 code, __u
     delays = bpf_map_lookup_elem(&weir_http, &key);
   }
   if (delays) {
-    weir_histogram_add(delays, delay_ns);
+    weir_observe(delays, delay_ns);
   } else {
     weir_count(WEIR_ERR_HTTP);
   }
