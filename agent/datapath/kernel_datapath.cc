@@ -7,6 +7,8 @@
 
 #include "agent/datapath/environment.h"
 #include "agent/datapath/grace.h"
+#include "agent/datapath/wire.h"
+#include "common/log.h"
 
 namespace weir::datapath {
 namespace {
@@ -70,8 +72,10 @@ Result<std::unique_ptr<KernelDatapath>> KernelDatapath::Open(const Options& opti
   for (const std::string& other : ListMapDirectories(options.bpffs_dir)) {
     if (other != wanted) RETURN_IF_ERROR(RemoveMapDirectory(options.bpffs_dir + "/" + other).status());
   }
-  return std::unique_ptr<KernelDatapath>(
+  std::unique_ptr<KernelDatapath> datapath(
       new KernelDatapath(options, std::move(cgroup), std::move(programs), std::move(table)));
+  datapath->SetPackets(datapath->table_.NeedsPackets());
+  return datapath;
 }
 
 KernelDatapath::KernelDatapath(Options options, UniqueFd cgroup, Programs programs, SplitTable table)
@@ -97,7 +101,30 @@ Result<std::vector<std::string>> KernelDatapath::Detach(const std::string& bpffs
   return removed;
 }
 
-Status KernelDatapath::Apply(const Change& change) { return table_.Apply(change, table_.node_number()); }
+Status KernelDatapath::Apply(const Change& change) {
+  // Before the change is in force, so that nothing of its first connections is missed.
+  if (std::any_of(change.upserts.begin(), change.upserts.end(), NeedsPackets)) SetPackets(true);
+  const Status status = table_.Apply(change, table_.node_number());
+  SetPackets(table_.NeedsPackets());
+  return status;
+}
+
+void KernelDatapath::SetPackets(bool wanted) {
+  if (wanted == packets_.attached() && packets_set_) return;
+  const Status status = wanted ? packets_.Attach(table_.maps(), cgroup_.get(), options_.bpffs_dir)
+                               : packets_.Detach(options_.bpffs_dir);
+  packets_set_ = status.ok();
+  if (status.ok()) return;
+  // Measuring is not worth a refused split.
+  ++packet_failures_;
+  LogWarn("datagrams and HTTP are not measured", {{"error", status}});
+}
+
+Result<Stats> KernelDatapath::ReadStats() {
+  ASSIGN_OR_RETURN(Stats stats, table_.ReadStats());
+  stats.counters.push_back({"attach_packets", packet_failures_, true});
+  return stats;
+}
 
 Result<Figures> KernelDatapath::ReadFigures() { return Figures{}; }
 
@@ -105,7 +132,8 @@ Status KernelDatapath::CheckAttached() {
   if (access(options_.cgroup_path.c_str(), F_OK) != 0) {
     return ErrnoStatus(errno, fmt::format("cgroup {}", options_.cgroup_path));
   }
-  return programs_.Check(cgroup_.get());
+  RETURN_IF_ERROR(programs_.Check(cgroup_.get()));
+  return packets_.Check(cgroup_.get());
 }
 
 }  // namespace weir::datapath

@@ -2,8 +2,10 @@
 // fds. Not thread-safe, except that BPF programs read the arrays meanwhile.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -53,6 +55,11 @@ struct MapSizes {
   uint32_t split_entries() const { return 2 * services + 1; }   // 0 means none
   uint32_t cursor_entries() const { return 2 * services + 1; }  // 0 is nobody's
   uint32_t endpoint_entries() const { return 2 * endpoints; }
+  /// Every service under a few revisions. Empty entries cost 16 bytes; as the maps go on through a change of
+  /// sizes, they are not made small for small ones.
+  uint32_t series_entries() const { return std::max(4 * services, 65536U); }
+  /// Status codes of a series that were seen.
+  uint32_t http_entries() const { return std::max(2 * services, 16384U); }
   /// "v2-s12288-e131072-a32768"
   std::string DirectoryName() const;
   static std::optional<MapSizes> FromDirectoryName(std::string_view name);

@@ -44,6 +44,10 @@ uint64_t PlannedEndpoints(const Frontend& frontend) {
   return count;
 }
 
+uint8_t Flags(const Frontend& frontend) {
+  return frontend.http && frontend.key.protocol == Protocol::kTcp ? WEIR_SPLIT_HTTP : 0;
+}
+
 uint64_t HeldEndpoints(const weir_split& split) {
   uint64_t count = 0;
   for (uint32_t place = 0; place < split.variant_count; ++place)
@@ -150,7 +154,7 @@ bool SplitTable::IsInForce(const Frontend& frontend) const {
   const weir_split& split = *SplitOf(&held->second);
   const SplitPlan plan = MakePlan(frontend);
   if (!SamePlan(split, plan) || split.affinity_timeout_s != frontend.affinity_timeout_s ||
-      split.on_empty != static_cast<uint8_t>(frontend.on_empty)) {
+      split.on_empty != static_cast<uint8_t>(frontend.on_empty) || split.flags != Flags(frontend)) {
     return false;
   }
   for (uint32_t place = 0; place < split.variant_count; ++place) {
@@ -185,6 +189,7 @@ Status SplitTable::Stage(const Frontend& frontend, uint64_t generation, uint32_t
   split.total_weight = plan.total_weight;
   split.affinity_timeout_s = frontend.affinity_timeout_s;
   split.on_empty = static_cast<uint8_t>(frontend.on_empty);
+  split.flags = Flags(frontend);
   split.variant_count = static_cast<uint32_t>(plan.variants.size());
   RETURN_IF_ERROR(StageRanges(frontend, plan, staged, split));
   RETURN_IF_ERROR(StageCursor(plan, Phase(node_number, frontend.key), staged, split));
@@ -283,14 +288,21 @@ void SplitTable::Retire(const weir_split& split, uint32_t slot, const std::vecto
   splits_.Free(slot, 1);
 }
 
+void SplitTable::Hold(const FrontendKey& key, uint32_t service, uint32_t slot) {
+  Held& held = held_[key];
+  packet_users_ -= held.needs_packets ? 1 : 0;
+  held.service = service;
+  held.slot = slot;
+  held.needs_packets = key.protocol == Protocol::kUdp || (maps_.splits[slot].flags & WEIR_SPLIT_HTTP) != 0;
+  packet_users_ += held.needs_packets ? 1 : 0;
+}
+
 void SplitTable::Finish(const Change& change, const std::vector<Staged>& staged,
                         const std::vector<FrontendKey>& removals) {
   for (const Staged& entry : staged) {
     if (entry.old != nullptr)
       Retire(*SplitOf(entry.old), entry.old->slot, entry.kept_ranges, entry.keeps_cursor);
-    Held& held = held_[entry.frontend->key];
-    held.service = entry.service;
-    held.slot = entry.slot;
+    Hold(entry.frontend->key, entry.service, entry.slot);
   }
   for (const FrontendKey& key : removals) {
     const auto held = held_.find(key);
@@ -298,6 +310,7 @@ void SplitTable::Finish(const Change& change, const std::vector<Staged>& staged,
     if (!maps_.DeleteVip(ToWire(key)).ok()) ++stale_vips_;
     Retire(*SplitOf(&held->second), held->second.slot, {}, false);
     services_.Free(held->second.service, 1);
+    packet_users_ -= held->second.needs_packets ? 1 : 0;
     held_.erase(held);
   }
   for (const Frontend& frontend : change.upserts) {

@@ -29,6 +29,10 @@ class SplitTable {
   uint32_t node_number() const { return maps_.state[0].node_number; }
   void set_node_number(uint32_t number) { maps_.state[0].node_number = number; }
 
+  const Maps& maps() const { return maps_; }
+  /// Whether a frontend in force needs its packets looked at: it is UDP, or asks for HTTP.
+  bool NeedsPackets() const { return packet_users_ > 0; }
+
   Result<Stats> ReadStats() const;
   Result<std::vector<SplitCount>> ReadCounts() const;
 
@@ -41,6 +45,7 @@ class SplitTable {
   struct Held {
     uint32_t service = 0;
     uint32_t slot = 0;
+    bool needs_packets = false;
     std::vector<NamedVariant> variants;  // empty when adopted and not yet named by a controller
   };
   struct Range {
@@ -68,6 +73,7 @@ class SplitTable {
   Status CheckCapacity(const Change& change, const std::vector<FrontendKey>& removals) const;
   bool IsInForce(const Frontend& frontend) const;
   bool Holds(const weir_variant& variant, const std::vector<SocketAddress>& endpoints) const;
+  void Hold(const FrontendKey& key, uint32_t service, uint32_t slot);
   const weir_split* SplitOf(const Held* held) const;
 
   Status Stage(const Frontend& frontend, uint64_t generation, uint32_t node_number, Staged& staged);
@@ -83,8 +89,9 @@ class SplitTable {
   Maps maps_;
   std::map<FrontendKey, Held> held_;
   RangeAllocator services_, splits_, cursors_, endpoints_;
-  uint64_t slow_graces_ = 0;  // WaitForReaders fell back on RCU
-  uint64_t stale_vips_ = 0;   // a removed VIP could not be deleted from the hash map
+  uint64_t packet_users_ = 0;  // frontends held whose packets are to be looked at
+  uint64_t slow_graces_ = 0;   // WaitForReaders fell back on RCU
+  uint64_t stale_vips_ = 0;    // a removed VIP could not be deleted from the hash map
 };
 
 }  // namespace weir::datapath

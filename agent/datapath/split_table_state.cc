@@ -25,9 +25,10 @@ uint64_t Given(const weir_split& split, const weir_cursor& cursor, uint32_t plac
 }
 
 constexpr const char* kCounterNames[WEIR_COUNTER_MAX] = {
-    "selected",         "affinity_hit",    "passed_empty",   "refused_empty",
-    "udp_flow_dropped", "stale_vip",       "sk_storage_get", "sk_storage_get_flows",
-    "bad_index",        "affinity_update", "set_retval"};
+    "selected",   "affinity_hit",   "passed_empty",         "refused_empty", "udp_flow_dropped",
+    "stale_vip",  "sk_storage_get", "sk_storage_get_flows", "bad_index",     "affinity_update",
+    "set_retval", "stats_update",   "http_update"};
+static_assert(kCounterNames[WEIR_COUNTER_MAX - 1] != nullptr);
 
 }  // namespace
 
@@ -65,7 +66,7 @@ Status SplitTable::AdoptFrontend(const weir_vip_key& wire, uint32_t service) {
     if (!endpoints_.Reserve(variant.first_endpoint, variant.endpoint_count))
       return Damaged(key, "endpoints overlap");
   }
-  held_[key] = {.service = service, .slot = slot, .variants = {}};
+  Hold(key, service, slot);
   return OkStatus();
 }
 
@@ -105,7 +106,7 @@ Status SplitTable::ImportFrontend(const FrontendKey& key, const weir_split& old,
   }
   maps_.splits[*slot] = split;
   maps_.services[*service].slot = *slot;
-  held_[key] = {.service = *service, .slot = *slot, .variants = {}};
+  Hold(key, *service, *slot);
   return maps_.InsertVip(split.key, *service);
 }
 
