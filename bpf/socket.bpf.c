@@ -7,7 +7,10 @@
 #include <linux/errno.h>
 #include <linux/in.h>
 
+#include "bpf/lib/find.h"
 #include "bpf/lib/flows.h"
+#include "bpf/lib/http_connect.h"
+#include "bpf/lib/tcp_unsent.h"
 
 char LICENSE[] SEC("license") = "GPL"; /* dual GPL-2.0/Apache-2.0: the kernel knows only the first */
 
@@ -72,12 +75,20 @@ static __always_inline void weir_fill_sock(struct weir_sock* sock, const struct 
   sock->generation = target->generation;
   sock->service = target->service;
   sock->variant = target->variant;
+  sock->series = target->series;
+  sock->phase = WEIR_SOCK_CHOSEN;
 }
 
 static __always_inline void weir_remember(struct bpf_sock_addr* ctx, const struct weir_vip_key* key,
                                           const struct weir_target* target) {
   struct weir_sock* sock = bpf_sk_storage_get(&weir_socks, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 
+  if (sock && sock->vip.protocol) {
+    /* Another life of the socket: a record of its own, as the last one's counts may be under way. */
+    weir_count_unsent(sock);
+    bpf_sk_storage_delete(&weir_socks, ctx->sk);
+    sock = bpf_sk_storage_get(&weir_socks, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+  }
   if (sock) {
     weir_fill_sock(sock, key, target);
   } else {
@@ -99,11 +110,14 @@ static __always_inline void weir_remember(struct bpf_sock_addr* ctx, const struc
 
 /*
  * The socket dials something else now; it may have dialled a VIP before. Every connect() that is not to a VIP
- * comes here, so what is looked at first is the cheapest: a socket without storage holds a null pointer, while
- * a deletion takes a reference on it.
+ * comes here, so what is looked at first is the cheapest: a socket without storage holds a null pointer,
+ * while a deletion takes a reference on it.
  */
 static __always_inline void weir_forget(struct bpf_sock_addr* ctx, const struct weir_vip_key* key) {
-  if (!bpf_sk_storage_get(&weir_socks, ctx->sk, NULL, 0)) return;
+  struct weir_sock* sock = bpf_sk_storage_get(&weir_socks, ctx->sk, NULL, 0);
+
+  if (!sock) return;
+  weir_count_unsent(sock);
   bpf_sk_storage_delete(&weir_socks, ctx->sk);
   if (weir_have_mptcp && key->protocol == IPPROTO_TCP) {
     struct mptcp_sock* mptcp = bpf_skc_to_mptcp_sock(ctx->sk);
@@ -136,6 +150,11 @@ static __always_inline enum weir_verdict weir_connect(struct bpf_sock_addr* ctx,
   } else {
     weir_forget(ctx, key);
   }
+  if (verdict == WEIR_CHOSEN && target->http) {
+    weir_http_remember(ctx, target->series, weir_have_mptcp && bpf_skc_to_mptcp_sock(ctx->sk));
+  } else {
+    weir_http_forget(ctx);
+  }
   return verdict;
 }
 
@@ -153,6 +172,7 @@ static __always_inline void weir_keep_flow(struct bpf_sock_addr* ctx, const stru
   fresh.endpoint = target->endpoint;
   fresh.endpoint_index = target->endpoint_index;
   fresh.variant_id = target->variant_id;
+  fresh.series = target->series;
   fresh.current = 1;
   weir_flow_add(flows, &fresh);
 }
@@ -166,7 +186,7 @@ static __always_inline enum weir_verdict weir_sendmsg(struct bpf_sock_addr* ctx,
   struct weir_udp_flow flow;
   struct weir_reader reader;
   struct weir_split* split;
-  bool kept = false;
+  bool kept = false, renamed = false;
 
   if (!vip || weir_reader_enter(&reader)) return WEIR_PASS;
   split = weir_find_split(vip, key);
@@ -175,11 +195,12 @@ static __always_inline enum weir_verdict weir_sendmsg(struct bpf_sock_addr* ctx,
     kept = flows && weir_flow_find(flows, key, &flow) &&
            weir_still_there(split, &flow.endpoint, flow.variant_id, flow.endpoint_index, target);
     verdict = kept ? WEIR_CHOSEN : weir_choose(ctx, vip, split, target);
+    renamed = kept && flow.series != target->series;
   } else {
     weir_count(WEIR_COUNT_STALE_VIP);
   }
   weir_reader_leave(&reader, verdict == WEIR_CHOSEN && !kept);
-  if (verdict == WEIR_CHOSEN && !kept) weir_keep_flow(ctx, key, target);
+  if (verdict == WEIR_CHOSEN && (!kept || renamed)) weir_keep_flow(ctx, key, target);
   return verdict;
 }
 

@@ -7,7 +7,6 @@
 
 #include "bpf/lib/grace.h"
 #include "bpf/lib/select.h"
-#include "bpf/lib/vips.h"
 
 enum weir_verdict {
   WEIR_PASS,   /* not ours, or nothing to choose from: leave the call as it is */
@@ -23,6 +22,8 @@ struct weir_target {
   __u64 generation;
   __u32 service;
   __u32 variant;
+  __u32 series;
+  bool http; /* HTTP/1.x is to be recognised on the connection */
 };
 
 static __always_inline bool weir_same_address(const struct weir_address* a, const struct weir_address* b) {
@@ -39,29 +40,6 @@ static __always_inline bool weir_same_vip(const struct weir_vip_key* a, const st
 
 static __always_inline bool weir_same_endpoint(const struct weir_endpoint* a, const struct weir_endpoint* b) {
   return a->port_be == b->port_be && weir_same_address(&a->address, &b->address);
-}
-
-/* Entries of weir_vips - 1: a power of two. Set before the programs are loaded. */
-const volatile __u32 weir_vip_mask = 0;
-
-/* The table's entry for what is dialled, or NULL. */
-static __always_inline struct weir_vip* weir_find_vip(const struct weir_vip_key* key) {
-  const __u64 hash = weir_vip_hash(key);
-  const __u32 tag = weir_vip_tag(hash);
-  __u32 i;
-
-#pragma clang loop unroll(disable)
-  for (i = 0; i < WEIR_MAX_PROBES; i++) {
-    __u32 index = ((__u32)hash + i) & weir_vip_mask;
-    struct weir_vip* vip = bpf_map_lookup_elem(&weir_vips, &index);
-    __u32 found;
-
-    if (!vip) return NULL;
-    found = *(volatile __u32*)&vip->tag;
-    if (found == WEIR_VIP_FREE) return NULL;
-    if (found == tag && weir_same_vip(&vip->key, key)) return vip;
-  }
-  return NULL;
 }
 
 /* The split in force for a VIP, or NULL. The caller is a reader. */
@@ -99,6 +77,8 @@ static __always_inline int weir_fill_target(const struct weir_split* split,
   target->endpoint_index = endpoint_index;
   target->variant_id = variant->id;
   target->variant = variant->index;
+  target->series = variant->series;
+  target->http = (split->flags & WEIR_SPLIT_HTTP) != 0;
   target->generation = split->generation;
   target->service = split->service;
   return 0;
