@@ -38,6 +38,15 @@ MapShape Shape(const std::string& name, const MapSizes& sizes) {
   return {BPF_MAP_TYPE_PERCPU_ARRAY, 4, 8, WEIR_COUNTER_MAX};
 }
 
+/// A hash map answers EBUSY where a program on this CPU holds the bucket (htab_lock_bucket): it is free at
+/// once.
+template <typename Call>
+int RetryBusy(Call call) {
+  int error = call();
+  for (int round = 0; error == -EBUSY && round < 1000; ++round) error = call();
+  return error;
+}
+
 /// Calls visit(key) for each key of a hash map; keys that come or go meanwhile may be missed.
 template <typename Key, typename Visit>
 Status ForEachKey(int fd, Visit visit) {
