@@ -186,21 +186,22 @@ static __always_inline enum weir_verdict weir_sendmsg(struct bpf_sock_addr* ctx,
   struct weir_udp_flow flow;
   struct weir_reader reader;
   struct weir_split* split;
-  bool kept = false, renamed = false;
+  bool kept;
 
   if (!vip || weir_reader_enter(&reader)) return WEIR_PASS;
   split = weir_find_split(vip, key);
-  if (split) {
-    flows = bpf_sk_storage_get(&weir_udp_flows, ctx->sk, NULL, 0);
-    kept = flows && weir_flow_find(flows, key, &flow) &&
-           weir_still_there(split, &flow.endpoint, flow.variant_id, flow.endpoint_index, target);
-    verdict = kept ? WEIR_CHOSEN : weir_choose(ctx, vip, split, target);
-    renamed = kept && flow.series != target->series;
-  } else {
+  if (!split) {
     weir_count(WEIR_COUNT_STALE_VIP);
+    weir_reader_leave(&reader, false);
+    return WEIR_PASS;
   }
+  flows = bpf_sk_storage_get(&weir_udp_flows, ctx->sk, NULL, 0);
+  kept = flows && weir_flow_find(flows, key, &flow) &&
+         weir_still_there(split, &flow.endpoint, flow.variant_id, flow.endpoint_index, target);
+  verdict = kept ? WEIR_CHOSEN : weir_choose(ctx, vip, split, target);
   weir_reader_leave(&reader, verdict == WEIR_CHOSEN && !kept);
-  if (verdict == WEIR_CHOSEN && (!kept || renamed)) weir_keep_flow(ctx, key, target);
+  /* A kept flow is written anew where its series has another number now. */
+  if (verdict == WEIR_CHOSEN && (!kept || flow.series != target->series)) weir_keep_flow(ctx, key, target);
   return verdict;
 }
 
