@@ -141,10 +141,11 @@ struct weir_state {
   __u64 generation;
   __u64 controller_id[2]; /* under which the generation was given */
   __u32 node_number;
-  __u32 next_series; /* the number the next series gets; never used twice under one epoch */
-  __u64 epoch[2];    /* UUID under which the figures below count; new with the maps */
+  __u32 next_series;      /* the number the next series gets; never used twice under one epoch */
+  __u64 epoch[2];         /* UUID under which the figures below count; new with the maps */
+  __u64 packets_since_ns; /* no packet of the cgroup went unseen since then; 0: they are not looked at */
 };
-WEIR_STATIC_ASSERT(sizeof(struct weir_state) == 56, "weir_state");
+WEIR_STATIC_ASSERT(sizeof(struct weir_state) == 64, "weir_state");
 
 /* weir_socks (SK_STORAGE): the record of a socket that dialled a VIP; dies with it. */
 struct weir_sock {
