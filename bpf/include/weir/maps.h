@@ -152,7 +152,7 @@ struct weir_sock {
   struct weir_endpoint endpoint;
   __u64 variant_id;
   __u64 generation;
-  __u64 connected_at_ns;
+  __u64 connected_at_ns; /* TCP, once measured: when the SYN was about to be sent */
   __u32 service;
   __u32 variant; /* weir_variant.index */
   __u32 series;
@@ -160,12 +160,13 @@ struct weir_sock {
   __u8 pad[3];
   /* What of the socket's own counters is in weir_stats already: moved on by compare-and-swap only. */
   __u64 sent_seen, received_seen;
-  __u32 retransmits_seen, resets_seen;
+  __u32 retransmits_seen;
+  __u32 pad2;
 };
 WEIR_STATIC_ASSERT(sizeof(struct weir_sock) == 104, "weir_sock");
 
 enum weir_sock_phase {
-  WEIR_SOCK_CHOSEN,  /* connect() was given an endpoint */
+  WEIR_SOCK_CHOSEN,  /* connect() was given an endpoint; UDP stays here */
   WEIR_SOCK_PENDING, /* SYN sent */
   WEIR_SOCK_OPEN,    /* established: counted as opened */
   WEIR_SOCK_CLOSED,  /* counted as closed or failed */
@@ -237,7 +238,7 @@ struct weir_stats {
   __u64 opened, closed;             /* TCP: opened = closed + active */
   __u64 failed[WEIR_FAIL_MAX];      /* TCP: never opened */
   __u64 bytes_sent, bytes_received; /* TCP payload, once: neither SYN, FIN nor retransmissions */
-  __u64 retransmits;                /* segments */
+  __u64 retransmits;                /* segments, SYNs too */
   __u64 resets_received;
   __u64 udp_datagrams_sent, udp_datagrams_received, udp_bytes_sent, udp_bytes_received; /* UDP payload */
   __u64 http_requests, http_no_response; /* no_response: the connection ended first */

@@ -82,13 +82,28 @@ TEST_F(LayoutTest, MatchesTheObject) {
           MEMBER(weir_sock, generation), MEMBER(weir_sock, connected_at_ns), MEMBER(weir_sock, service),
           MEMBER(weir_sock, variant), MEMBER(weir_sock, series), MEMBER(weir_sock, phase),
           MEMBER(weir_sock, pad), MEMBER(weir_sock, sent_seen), MEMBER(weir_sock, received_seen),
-          MEMBER(weir_sock, retransmits_seen), MEMBER(weir_sock, resets_seen)});
+          MEMBER(weir_sock, retransmits_seen), MEMBER(weir_sock, pad2)});
   Expect("weir_udp_flow", sizeof(weir_udp_flow),
          {MEMBER(weir_udp_flow, vip), MEMBER(weir_udp_flow, endpoint), MEMBER(weir_udp_flow, variant_id),
           MEMBER(weir_udp_flow, endpoint_index), MEMBER(weir_udp_flow, current),
           MEMBER(weir_udp_flow, series), MEMBER(weir_udp_flow, pad)});
   Expect("weir_udp_flows", sizeof(weir_udp_flows),
          {MEMBER(weir_udp_flows, lock), MEMBER(weir_udp_flows, next), MEMBER(weir_udp_flows, flows)});
+  Expect("weir_series", sizeof(weir_series),
+         {MEMBER(weir_series, ns), MEMBER(weir_series, service), MEMBER(weir_series, revision)});
+  Expect("weir_histogram", sizeof(weir_histogram),
+         {MEMBER(weir_histogram, sum_ns), MEMBER(weir_histogram, buckets)});
+  Expect("weir_stats", sizeof(weir_stats),
+         {MEMBER(weir_stats, opened), MEMBER(weir_stats, closed), MEMBER(weir_stats, failed),
+          MEMBER(weir_stats, bytes_sent), MEMBER(weir_stats, bytes_received), MEMBER(weir_stats, retransmits),
+          MEMBER(weir_stats, resets_received), MEMBER(weir_stats, udp_datagrams_sent),
+          MEMBER(weir_stats, udp_datagrams_received), MEMBER(weir_stats, udp_bytes_sent),
+          MEMBER(weir_stats, udp_bytes_received), MEMBER(weir_stats, http_requests),
+          MEMBER(weir_stats, http_no_response), MEMBER(weir_stats, http_opaque),
+          MEMBER(weir_stats, http_connections), MEMBER(weir_stats, http_error_connections),
+          MEMBER(weir_stats, connect), MEMBER(weir_stats, srtt)});
+  Expect("weir_http_key", sizeof(weir_http_key),
+         {MEMBER(weir_http_key, series), MEMBER(weir_http_key, code)});
   Expect("weir_affinity_key", sizeof(weir_affinity_key),
          {MEMBER(weir_affinity_key, vip), MEMBER(weir_affinity_key, pad),
           MEMBER(weir_affinity_key, netns_cookie)});
