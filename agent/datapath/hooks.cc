@@ -51,6 +51,11 @@ const std::vector<Hook>& PacketHooks() {
   return hooks;
 }
 
+const std::vector<Hook>& MeasureHooks() {
+  static const std::vector<Hook> hooks = {{"sock_release", BPF_CGROUP_INET_SOCK_RELEASE}};
+  return hooks;
+}
+
 Result<UniqueFd> OpenCgroup(const std::string& path) {
   const std::string mount = FindCgroup2Mount().value_or("none on this machine: mount -t cgroup2 none DIR");
   UniqueFd fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));

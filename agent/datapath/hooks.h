@@ -29,12 +29,15 @@ Result<UniqueFd> OpenCgroup(const std::string& path);
 /// it is replaced.
 Status AttachHook(const Hook& hook, int program_fd, int cgroup_fd, const std::string& directory);
 
+/// Those of bpf/measure.bpf.c at a cgroup; its tracepoint is none of them.
+const std::vector<Hook>& MeasureHooks();
+
 /// OK if the program with this id is among those in effect at the cgroup.
 Status CheckHook(const Hook& hook, uint32_t program_id, int cgroup_fd);
 
 /// Detaches and unpins what AttachHook pinned for one hook; returns the paths.
 Result<std::vector<std::string>> RemoveHook(const Hook& hook, const std::string& directory);
-/// The same for every hook there is.
+/// The same for Hooks() and PacketHooks().
 Result<std::vector<std::string>> RemoveHooks(const std::string& directory);
 
 }  // namespace weir::datapath

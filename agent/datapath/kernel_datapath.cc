@@ -34,10 +34,16 @@ Status CheckCapabilities() {
 
 /// Fills an empty table from maps of other sizes. Connections that the old programs give between this and the
 /// replacement of the links are not in the copied cursors.
-Status ImportFrom(const std::string& directory, const MapSizes& sizes, SplitTable& table) {
+Status ImportFrom(const std::string& directory, const MapSizes& sizes, const Clock& clock,
+                  SplitTable& table) {
   ASSIGN_OR_RETURN(Maps maps, Maps::Open(directory, sizes));
-  ASSIGN_OR_RETURN(const SplitTable earlier, SplitTable::Adopt(std::move(maps)));
+  ASSIGN_OR_RETURN(const SplitTable earlier, SplitTable::Adopt(std::move(maps), clock));
   return table.Import(earlier);
+}
+
+const Clock& ClockOf(const Options& options) {
+  static const SystemClock clock;
+  return options.clock != nullptr ? *options.clock : clock;
 }
 
 }  // namespace
@@ -58,9 +64,10 @@ Result<std::unique_ptr<KernelDatapath>> KernelDatapath::Open(const Options& opti
 
   ASSIGN_OR_RETURN(Programs programs, Programs::Load(options.bpffs_dir + "/" + wanted, sizes, earlier));
   ASSIGN_OR_RETURN(Maps maps, Maps::Open(programs.maps_at(), sizes));
-  ASSIGN_OR_RETURN(SplitTable table, SplitTable::Adopt(std::move(maps)));
+  ASSIGN_OR_RETURN(SplitTable table, SplitTable::Adopt(std::move(maps), ClockOf(options)));
   if (!earlier.empty()) {
-    const Status imported = ImportFrom(earlier, *MapSizes::FromDirectoryName(found.front()), table);
+    const Status imported =
+        ImportFrom(earlier, *MapSizes::FromDirectoryName(found.front()), ClockOf(options), table);
     if (!imported.ok()) {
       RETURN_IF_ERROR(RemoveMapDirectory(programs.maps_at()).status());
       return Annotate(imported, "carry the split over to maps of other sizes");
@@ -74,6 +81,7 @@ Result<std::unique_ptr<KernelDatapath>> KernelDatapath::Open(const Options& opti
   }
   std::unique_ptr<KernelDatapath> datapath(
       new KernelDatapath(options, std::move(cgroup), std::move(programs), std::move(table)));
+  datapath->StartMeasuring();
   datapath->SetPackets(datapath->table_.NeedsPackets());
   return datapath;
 }
@@ -87,6 +95,8 @@ KernelDatapath::KernelDatapath(Options options, UniqueFd cgroup, Programs progra
 
 Result<std::vector<std::string>> KernelDatapath::Detach(const std::string& bpffs_dir) {
   ASSIGN_OR_RETURN(std::vector<std::string> removed, RemoveHooks(bpffs_dir));
+  ASSIGN_OR_RETURN(const std::vector<std::string> measuring, RemoveMeasuring(bpffs_dir));
+  removed.insert(removed.end(), measuring.begin(), measuring.end());
   for (const std::string& name : ListMapDirectories(bpffs_dir)) {
     ASSIGN_OR_RETURN(const std::vector<std::string> gone, RemoveMapDirectory(bpffs_dir + "/" + name));
     removed.insert(removed.end(), gone.begin(), gone.end());
@@ -126,13 +136,28 @@ Result<Stats> KernelDatapath::ReadStats() {
   return stats;
 }
 
-Result<Figures> KernelDatapath::ReadFigures() { return Figures{}; }
+void KernelDatapath::StartMeasuring() {
+  Result<Measuring> measuring = Measuring::Attach(table_.maps(), cgroup_.get(), options_.bpffs_dir);
+  if (measuring.ok()) {
+    measuring_ = *std::move(measuring);
+    abilities_.insert(abilities_.end(), {"inet_sock_set_state", "sock_release"});
+  } else {
+    table_.set_measured(false);
+    LogWarn("nothing is measured on this kernel", {{"error", measuring.status()}});
+  }
+}
+
+Result<Figures> KernelDatapath::ReadFigures() {
+  if (measuring_) RETURN_IF_ERROR(measuring_->CountLiving());
+  return table_.ReadFigures(options_.series_grace);
+}
 
 Status KernelDatapath::CheckAttached() {
   if (access(options_.cgroup_path.c_str(), F_OK) != 0) {
     return ErrnoStatus(errno, fmt::format("cgroup {}", options_.cgroup_path));
   }
   RETURN_IF_ERROR(programs_.Check(cgroup_.get()));
+  if (measuring_) RETURN_IF_ERROR(measuring_->Check(cgroup_.get()));
   return packets_.Check(cgroup_.get());
 }
 

@@ -3,10 +3,12 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "agent/datapath/loader.h"
+#include "agent/datapath/measuring.h"
 #include "agent/datapath/packets.h"
 #include "agent/datapath/split_table.h"
 
@@ -19,6 +21,7 @@ struct Options {
   uint32_t max_endpoints = 131072;
   std::chrono::seconds series_grace{300};  // figures of a removed revision are kept for so long
   uint32_t max_affinity = 32768;           // network namespaces x frontends with session affinity
+  const Clock* clock = nullptr;            // outlives the datapath; null: the system's
 };
 
 class KernelDatapath : public Datapath {
@@ -42,6 +45,8 @@ class KernelDatapath : public Datapath {
   std::vector<std::string> Abilities() const override { return abilities_; }
 
  private:
+  /// What fails is logged: a split that is not measured is better than none.
+  void StartMeasuring();
   /// Attaches or detaches bpf/packets.bpf.c; what fails is logged and counted.
   void SetPackets(bool wanted);
 
@@ -52,8 +57,9 @@ class KernelDatapath : public Datapath {
   Programs programs_;
   SplitTable table_;
   Packets packets_;
-  bool packets_set_ = false;      // what is attached is as wanted, not yet known after an adoption
-  uint64_t packet_failures_ = 0;  // attaching or detaching bpf/packets.bpf.c
+  std::optional<Measuring> measuring_;  // nullopt: this kernel cannot
+  bool packets_set_ = false;            // what is attached is as wanted, not yet known after an adoption
+  uint64_t packet_failures_ = 0;        // attaching or detaching bpf/packets.bpf.c
   std::vector<std::string> abilities_;
 };
 

@@ -91,6 +91,18 @@ class Maps {
   Status WriteCursor(uint32_t index, const weir_cursor& cursor) const;
   Result<weir_cursor> ReadCursor(uint32_t index) const;
 
+  /// How many series there may be: of the map as it is, which goes on through a change of sizes.
+  uint32_t series_capacity() const { return series_capacity_; }
+  Result<std::vector<std::pair<uint32_t, weir_series>>> ListSeries() const;
+  Status InsertSeries(uint32_t series, const weir_series& name) const;
+  Status DeleteSeries(uint32_t series) const;
+  /// Each element, while the kernel may add to it.
+  Status ForEachStats(const std::function<void(uint32_t series, const weir_stats&)>& visit) const;
+  Status ForEachHttp(const std::function<void(const weir_http_key&, const weir_histogram&)>& visit) const;
+  /// OK too if there is none.
+  Status DeleteStats(uint32_t series) const;
+  Status DeleteHttp(const weir_http_key& key) const;
+
   /// Sums over CPUs, indexed by enum weir_counter.
   Result<std::vector<uint64_t>> ReadCounters() const;
   Result<uint64_t> CountAffinity() const;
@@ -99,6 +111,7 @@ class Maps {
 
  private:
   MapSizes sizes_;
+  uint32_t series_capacity_ = 0;
   std::vector<std::pair<std::string, UniqueFd>> fds_;
 };
 

@@ -65,6 +65,7 @@ Status SplitTable::Apply(const Change& change, uint32_t node_number) {
   std::vector<Staged> staged;
   Status status = OkStatus();
   for (const Frontend& frontend : change.upserts) {
+    AssignSeries(frontend);
     if (IsInForce(frontend)) continue;
     status = Stage(frontend, change.generation, node_number, staged.emplace_back());
     if (!status.ok()) break;
@@ -160,6 +161,7 @@ bool SplitTable::IsInForce(const Frontend& frontend) const {
   for (uint32_t place = 0; place < split.variant_count; ++place) {
     const weir_variant& variant = split.variants[place];
     if (variant.index != plan.variants[place].index) return false;
+    if (variant.series != SeriesOf(frontend, variant.index)) return false;
     if (!Holds(variant, frontend.variants[variant.index].endpoints)) return false;
   }
   return true;
@@ -208,7 +210,8 @@ Status SplitTable::StageRanges(const Frontend& frontend, const SplitPlan& plan, 
                .weight = planned.weight,
                .first_endpoint = 0,
                .endpoint_count = static_cast<uint32_t>(endpoints.size()),
-               .index = planned.index};
+               .index = planned.index,
+               .series = SeriesOf(frontend, planned.index)};
     if (endpoints.empty()) continue;
     const weir_variant* before = nullptr;
     for (uint32_t i = 0; old != nullptr && i < old->variant_count; ++i) {
@@ -288,15 +291,6 @@ void SplitTable::Retire(const weir_split& split, uint32_t slot, const std::vecto
   splits_.Free(slot, 1);
 }
 
-void SplitTable::Hold(const FrontendKey& key, uint32_t service, uint32_t slot) {
-  Held& held = held_[key];
-  packet_users_ -= held.needs_packets ? 1 : 0;
-  held.service = service;
-  held.slot = slot;
-  held.needs_packets = key.protocol == Protocol::kUdp || (maps_.splits[slot].flags & WEIR_SPLIT_HTTP) != 0;
-  packet_users_ += held.needs_packets ? 1 : 0;
-}
-
 void SplitTable::Finish(const Change& change, const std::vector<Staged>& staged,
                         const std::vector<FrontendKey>& removals) {
   for (const Staged& entry : staged) {
@@ -311,12 +305,18 @@ void SplitTable::Finish(const Change& change, const std::vector<Staged>& staged,
     Retire(*SplitOf(&held->second), held->second.slot, {}, false);
     services_.Free(held->second.service, 1);
     packet_users_ -= held->second.needs_packets ? 1 : 0;
+    UseSeries(held->second, {});
     held_.erase(held);
   }
   for (const Frontend& frontend : change.upserts) {
-    std::vector<NamedVariant>& names = held_.at(frontend.key).variants;
-    names.clear();
-    for (const Variant& variant : frontend.variants) names.push_back({variant.revision, variant.weight});
+    Held& held = held_.at(frontend.key);
+    std::vector<uint32_t> series;
+    held.variants.clear();
+    for (uint32_t index = 0; index < frontend.variants.size(); ++index) {
+      held.variants.push_back({frontend.variants[index].revision, frontend.variants[index].weight});
+      series.push_back(SeriesOf(frontend, index));
+    }
+    UseSeries(held, std::move(series));
   }
   const Uuid id = ParseUuid(change.controller_id).value_or(Uuid{});
   std::copy(id.begin(), id.end(), maps_.state[0].controller_id);
