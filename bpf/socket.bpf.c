@@ -8,6 +8,7 @@
 #include <linux/in.h>
 
 #include "bpf/lib/flows.h"
+#include "bpf/lib/http_connect.h"
 #include "bpf/lib/tcp_unsent.h"
 
 char LICENSE[] SEC("license") = "GPL"; /* dual GPL-2.0/Apache-2.0: the kernel knows only the first */
@@ -146,6 +147,11 @@ static __always_inline enum weir_verdict weir_connect(struct bpf_sock_addr* ctx,
     weir_remember(ctx, key, target);
   } else {
     weir_forget(ctx, key);
+  }
+  if (verdict == WEIR_CHOSEN && target->http) {
+    weir_http_remember(ctx, target->series, weir_have_mptcp && bpf_skc_to_mptcp_sock(ctx->sk));
+  } else {
+    weir_http_forget(ctx);
   }
   return verdict;
 }

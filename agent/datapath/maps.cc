@@ -27,6 +27,7 @@ MapShape Shape(const std::string& name, const MapSizes& sizes) {
   if (name == "weir_state") return {BPF_MAP_TYPE_ARRAY, 4, sizeof(weir_state), 1};
   if (name == "weir_socks") return {BPF_MAP_TYPE_SK_STORAGE, 4, sizeof(weir_sock), 0};
   if (name == "weir_udp_flows") return {BPF_MAP_TYPE_SK_STORAGE, 4, sizeof(weir_udp_flows), 0};
+  if (name == "weir_http_socks") return {BPF_MAP_TYPE_SK_STORAGE, 4, sizeof(weir_http_sock), 0};
   if (name == "weir_affinity") {
     return {BPF_MAP_TYPE_LRU_HASH, sizeof(weir_affinity_key), sizeof(weir_affinity), sizes.affinity};
   }
@@ -132,8 +133,8 @@ std::optional<MapSizes> MapSizes::FromDirectoryName(std::string_view name) {
 const std::vector<std::string>& MapNames() {
   static const std::vector<std::string> names = {
       "weir_vips",     "weir_services", "weir_splits", "weir_endpoints", "weir_cursors",
-      "weir_grace",    "weir_state",    "weir_socks",  "weir_udp_flows", "weir_affinity",
-      "weir_counters", "weir_series",   "weir_stats",  "weir_http"};
+      "weir_grace",    "weir_state",    "weir_socks",  "weir_udp_flows", "weir_http_socks",
+      "weir_affinity", "weir_counters", "weir_series", "weir_stats",     "weir_http"};
   return names;
 }
 

@@ -77,6 +77,13 @@ struct {
 } weir_udp_flows SEC(".maps");
 
 struct {
+  __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, int);
+  __type(value, struct weir_http_sock);
+} weir_http_socks SEC(".maps");
+
+struct {
   __uint(type, BPF_MAP_TYPE_LRU_HASH);
   __type(key, struct weir_affinity_key);
   __type(value, struct weir_affinity);
