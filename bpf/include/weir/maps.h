@@ -141,10 +141,11 @@ struct weir_state {
   __u64 generation;
   __u64 controller_id[2]; /* under which the generation was given */
   __u32 node_number;
-  __u32 next_series; /* the number the next series gets; never used twice under one epoch */
-  __u64 epoch[2];    /* UUID under which the figures below count; new with the maps */
+  __u32 next_series;      /* the number the next series gets; never used twice under one epoch */
+  __u64 epoch[2];         /* UUID under which the figures below count; new with the maps */
+  __u64 packets_since_ns; /* no packet of the cgroup went unseen since then; 0: they are not looked at */
 };
-WEIR_STATIC_ASSERT(sizeof(struct weir_state) == 56, "weir_state");
+WEIR_STATIC_ASSERT(sizeof(struct weir_state) == 64, "weir_state");
 
 /* weir_socks (SK_STORAGE): the record of a socket that dialled a VIP; dies with it. */
 struct weir_sock {
@@ -258,6 +259,27 @@ struct weir_http_key {
 
 #define WEIR_HTTP_CHUNK 256 /* bytes of a request looked at in one piece */
 
+/* How far the parser of requests is. */
+struct weir_http_parser {
+  __u8 phase;      /* enum weir_http_phase */
+  __u8 at;         /* place within what the phase matches */
+  __u8 word;       /* header name under comparison */
+  __u8 seen;       /* WEIR_HTTP_S_*: what the request's headers said */
+  __u32 begun_at;  /* where in the packet a request began */
+  __u64 remaining; /* of the body or chunk */
+  __u64 method;    /* its last eight bytes */
+  /* The packet under way. Not on the stack, where the verifier would follow each combination of values. */
+  __u32 offset, end;         /* what is left of its payload */
+  __u32 chunk_at, chunk_end; /* within `chunk` */
+  __u8 begun;                /* a request began */
+  __u8 counted;              /* a request's first line is complete */
+  __u8 outstanding;          /* a request from before is not answered */
+  __u8 verdict;              /* enum weir_http_verdict */
+  __u8 pad[4];
+  __u8 chunk[WEIR_HTTP_CHUNK + 8];
+};
+WEIR_STATIC_ASSERT(sizeof(struct weir_http_parser) == 312, "weir_http_parser");
+
 /*
  * weir_http_socks (SK_STORAGE): how far HTTP has come on a connection whose split has WEIR_SPLIT_HTTP; made
  * by connect(), dies with the socket. Sequence numbers are the peers' own, in host order.
@@ -281,24 +303,10 @@ struct weir_http_sock {
   __u32 sent_end; /* what lies before it was seen: a retransmission */
   __u8 synced;    /* enum weir_http_sync */
   __u8 asked;     /* 1: a request was counted */
-  __u8 phase;     /* enum weir_http_phase */
-  __u8 at;        /* place within what the phase matches */
-  __u8 word;      /* header name under comparison */
-  __u8 seen;      /* WEIR_HTTP_S_*: what the request's headers said */
-  __u8 pad2[2];
-  __u64 remaining; /* of the body or chunk */
-  __u64 method;    /* its last eight bytes */
-  /* A packet under way. Not on the stack, where the verifier would follow each combination of values. */
-  __u32 offset, end;         /* what is left of its payload, as offsets in the packet */
-  __u32 chunk_at, chunk_end; /* within `chunk` */
-  __u32 begun_at;            /* offset at which a request began */
-  __u8 begun;                /* a request began */
-  __u8 counted;              /* a request's first line is complete */
-  __u8 outstanding;          /* a request from before is not answered */
-  __u8 verdict;              /* enum weir_http_verdict */
-  __u8 chunk[WEIR_HTTP_CHUNK + 8];
+  __u8 pad2[6];
+  struct weir_http_parser parser;
 };
-WEIR_STATIC_ASSERT(sizeof(struct weir_http_sock) == 368, "weir_http_sock");
+WEIR_STATIC_ASSERT(sizeof(struct weir_http_sock) == 376, "weir_http_sock");
 
 enum weir_http_state {
   WEIR_HTTP_IDLE,   /* nothing is outstanding */

@@ -76,7 +76,23 @@ TEST_F(LayoutTest, MatchesTheObject) {
   Expect("weir_state", sizeof(weir_state),
          {MEMBER(weir_state, schema), MEMBER(weir_state, phase), MEMBER(weir_state, generation),
           MEMBER(weir_state, controller_id), MEMBER(weir_state, node_number), MEMBER(weir_state, next_series),
-          MEMBER(weir_state, epoch)});
+          MEMBER(weir_state, epoch), MEMBER(weir_state, packets_since_ns)});
+  Expect("weir_http_parser", sizeof(weir_http_parser),
+         {MEMBER(weir_http_parser, phase), MEMBER(weir_http_parser, at), MEMBER(weir_http_parser, word),
+          MEMBER(weir_http_parser, seen), MEMBER(weir_http_parser, begun_at),
+          MEMBER(weir_http_parser, remaining), MEMBER(weir_http_parser, method),
+          MEMBER(weir_http_parser, offset), MEMBER(weir_http_parser, end), MEMBER(weir_http_parser, chunk_at),
+          MEMBER(weir_http_parser, chunk_end), MEMBER(weir_http_parser, begun),
+          MEMBER(weir_http_parser, counted), MEMBER(weir_http_parser, outstanding),
+          MEMBER(weir_http_parser, verdict), MEMBER(weir_http_parser, pad), MEMBER(weir_http_parser, chunk)});
+  Expect("weir_http_sock", sizeof(weir_http_sock),
+         {MEMBER(weir_http_sock, lock), MEMBER(weir_http_sock, state),
+          MEMBER(weir_http_sock, requested_at_ns), MEMBER(weir_http_sock, request_seq),
+          MEMBER(weir_http_sock, response_seq), MEMBER(weir_http_sock, received_end),
+          MEMBER(weir_http_sock, gathered), MEMBER(weir_http_sock, status), MEMBER(weir_http_sock, interim),
+          MEMBER(weir_http_sock, matched), MEMBER(weir_http_sock, flags), MEMBER(weir_http_sock, pad),
+          MEMBER(weir_http_sock, series), MEMBER(weir_http_sock, sent_end), MEMBER(weir_http_sock, synced),
+          MEMBER(weir_http_sock, asked), MEMBER(weir_http_sock, pad2), MEMBER(weir_http_sock, parser)});
   Expect("weir_sock", sizeof(weir_sock),
          {MEMBER(weir_sock, vip), MEMBER(weir_sock, endpoint), MEMBER(weir_sock, variant_id),
           MEMBER(weir_sock, generation), MEMBER(weir_sock, connected_at_ns), MEMBER(weir_sock, service),
