@@ -546,13 +546,18 @@ class FiguresTest : public ClientTest {
 
   /// Revision -> connections opened, of shop/checkout.
   void Set(const std::string& epoch, const std::map<std::string, uint64_t>& opened) {
+    datapath::Figures figures{.epoch = epoch};
+    for (const auto& [revision, count] : opened) {
+      datapath::Series series{.ns = "shop", .service = "checkout", .revision = revision, .in_force = true};
+      series.opened = count;
+      figures.series.push_back(series);
+    }
+    if (!thread_.joinable()) {
+      datapath_.figures = std::move(figures);
+      return;
+    }
     On([&] {
-      datapath_.figures = {.epoch = epoch};
-      for (const auto& [revision, count] : opened) {
-        datapath::Series series{.ns = "shop", .service = "checkout", .revision = revision, .in_force = true};
-        series.opened = count;
-        datapath_.figures.series.push_back(series);
-      }
+      datapath_.figures = std::move(figures);
       return 0;
     });
   }
