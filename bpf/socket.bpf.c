@@ -8,6 +8,8 @@
 #include <linux/in.h>
 
 #include "bpf/lib/flows.h"
+#include "bpf/lib/http_connect.h"
+#include "bpf/lib/tcp_unsent.h"
 
 char LICENSE[] SEC("license") = "GPL"; /* dual GPL-2.0/Apache-2.0: the kernel knows only the first */
 
@@ -73,6 +75,8 @@ static __always_inline void weir_fill_sock(struct weir_sock* sock, const struct 
   sock->connected_at_ns = now;
   sock->service = target->service;
   sock->variant = target->variant;
+  sock->series = target->series;
+  sock->phase = WEIR_SOCK_CHOSEN;
 }
 
 static __always_inline void weir_remember(struct bpf_sock_addr* ctx, const struct weir_vip_key* key,
@@ -80,6 +84,12 @@ static __always_inline void weir_remember(struct bpf_sock_addr* ctx, const struc
   struct weir_sock* sock = bpf_sk_storage_get(&weir_socks, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
   __u64 now = bpf_ktime_get_ns();
 
+  if (sock && sock->vip.protocol) {
+    /* Another life of the socket: a record of its own, as the last one's counts may be under way. */
+    weir_count_unsent(sock);
+    bpf_sk_storage_delete(&weir_socks, ctx->sk);
+    sock = bpf_sk_storage_get(&weir_socks, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+  }
   if (sock) {
     weir_fill_sock(sock, key, target, now);
   } else {
@@ -101,7 +111,12 @@ static __always_inline void weir_remember(struct bpf_sock_addr* ctx, const struc
 
 /* The socket dials something else now; it may have dialled a VIP before. */
 static __always_inline void weir_forget(struct bpf_sock_addr* ctx, const struct weir_vip_key* key) {
-  bpf_sk_storage_delete(&weir_socks, ctx->sk);
+  struct weir_sock* sock = bpf_sk_storage_get(&weir_socks, ctx->sk, NULL, 0);
+
+  if (sock) {
+    weir_count_unsent(sock);
+    bpf_sk_storage_delete(&weir_socks, ctx->sk);
+  }
   if (weir_have_mptcp && key->protocol == IPPROTO_TCP) {
     struct mptcp_sock* mptcp = bpf_skc_to_mptcp_sock(ctx->sk);
 
@@ -133,6 +148,11 @@ static __always_inline enum weir_verdict weir_connect(struct bpf_sock_addr* ctx,
   } else {
     weir_forget(ctx, key);
   }
+  if (verdict == WEIR_CHOSEN && target->http) {
+    weir_http_remember(ctx, target->series, weir_have_mptcp && bpf_skc_to_mptcp_sock(ctx->sk));
+  } else {
+    weir_http_forget(ctx);
+  }
   return verdict;
 }
 
@@ -150,6 +170,7 @@ static __always_inline void weir_keep_flow(struct bpf_sock_addr* ctx, const stru
   fresh.endpoint = target->endpoint;
   fresh.endpoint_index = target->endpoint_index;
   fresh.variant_id = target->variant_id;
+  fresh.series = target->series;
   fresh.current = 1;
   weir_flow_add(flows, &fresh);
 }
@@ -172,6 +193,7 @@ static __always_inline enum weir_verdict weir_sendmsg(struct bpf_sock_addr* ctx,
     kept = flows && weir_flow_find(flows, key, &flow) &&
            weir_still_there(split, &flow.endpoint, flow.variant_id, flow.endpoint_index, target);
     verdict = kept ? WEIR_CHOSEN : weir_choose(ctx, split, target);
+    kept = kept && flow.series == target->series; /* else the flow is written anew */
   } else {
     weir_count(WEIR_COUNT_STALE_VIP);
   }

@@ -2,8 +2,10 @@
 // fds. Not thread-safe, except that BPF programs read the arrays meanwhile.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -53,6 +55,11 @@ struct MapSizes {
   uint32_t split_entries() const { return 2 * services + 1; }   // 0 means none
   uint32_t cursor_entries() const { return 2 * services + 1; }  // 0 is nobody's
   uint32_t endpoint_entries() const { return 2 * endpoints; }
+  /// Every service under a few revisions. Empty entries cost 16 bytes; as the maps go on through a change of
+  /// sizes, they are not made small for small ones.
+  uint32_t series_entries() const { return std::max(4 * services, 65536U); }
+  /// Status codes of a series that were seen.
+  uint32_t http_entries() const { return std::max(2 * services, 16384U); }
   /// "v2-s12288-e131072-a32768"
   std::string DirectoryName() const;
   static std::optional<MapSizes> FromDirectoryName(std::string_view name);
@@ -84,6 +91,18 @@ class Maps {
   Status WriteCursor(uint32_t index, const weir_cursor& cursor) const;
   Result<weir_cursor> ReadCursor(uint32_t index) const;
 
+  /// How many series there may be: of the map as it is, which goes on through a change of sizes.
+  uint32_t series_capacity() const { return series_capacity_; }
+  Result<std::vector<std::pair<uint32_t, weir_series>>> ListSeries() const;
+  Status InsertSeries(uint32_t series, const weir_series& name) const;
+  Status DeleteSeries(uint32_t series) const;
+  /// Each element, while the kernel may add to it.
+  Status ForEachStats(const std::function<void(uint32_t series, const weir_stats&)>& visit) const;
+  Status ForEachHttp(const std::function<void(const weir_http_key&, const weir_histogram&)>& visit) const;
+  /// OK too if there is none.
+  Status DeleteStats(uint32_t series) const;
+  Status DeleteHttp(const weir_http_key& key) const;
+
   /// Sums over CPUs, indexed by enum weir_counter.
   Result<std::vector<uint64_t>> ReadCounters() const;
   Result<uint64_t> CountAffinity() const;
@@ -92,6 +111,7 @@ class Maps {
 
  private:
   MapSizes sizes_;
+  uint32_t series_capacity_ = 0;
   std::vector<std::pair<std::string, UniqueFd>> fds_;
 };
 

@@ -44,6 +44,10 @@ uint64_t PlannedEndpoints(const Frontend& frontend) {
   return count;
 }
 
+uint8_t Flags(const Frontend& frontend) {
+  return frontend.http && frontend.key.protocol == Protocol::kTcp ? WEIR_SPLIT_HTTP : 0;
+}
+
 uint64_t HeldEndpoints(const weir_split& split) {
   uint64_t count = 0;
   for (uint32_t place = 0; place < split.variant_count; ++place)
@@ -61,6 +65,7 @@ Status SplitTable::Apply(const Change& change, uint32_t node_number) {
   std::vector<Staged> staged;
   Status status = OkStatus();
   for (const Frontend& frontend : change.upserts) {
+    AssignSeries(frontend);
     if (IsInForce(frontend)) continue;
     status = Stage(frontend, change.generation, node_number, staged.emplace_back());
     if (!status.ok()) break;
@@ -150,12 +155,13 @@ bool SplitTable::IsInForce(const Frontend& frontend) const {
   const weir_split& split = *SplitOf(&held->second);
   const SplitPlan plan = MakePlan(frontend);
   if (!SamePlan(split, plan) || split.affinity_timeout_s != frontend.affinity_timeout_s ||
-      split.on_empty != static_cast<uint8_t>(frontend.on_empty)) {
+      split.on_empty != static_cast<uint8_t>(frontend.on_empty) || split.flags != Flags(frontend)) {
     return false;
   }
   for (uint32_t place = 0; place < split.variant_count; ++place) {
     const weir_variant& variant = split.variants[place];
     if (variant.index != plan.variants[place].index) return false;
+    if (variant.series != SeriesOf(frontend, variant.index)) return false;
     if (!Holds(variant, frontend.variants[variant.index].endpoints)) return false;
   }
   return true;
@@ -185,6 +191,7 @@ Status SplitTable::Stage(const Frontend& frontend, uint64_t generation, uint32_t
   split.total_weight = plan.total_weight;
   split.affinity_timeout_s = frontend.affinity_timeout_s;
   split.on_empty = static_cast<uint8_t>(frontend.on_empty);
+  split.flags = Flags(frontend);
   split.variant_count = static_cast<uint32_t>(plan.variants.size());
   RETURN_IF_ERROR(StageRanges(frontend, plan, staged, split));
   RETURN_IF_ERROR(StageCursor(plan, Phase(node_number, frontend.key), staged, split));
@@ -203,7 +210,8 @@ Status SplitTable::StageRanges(const Frontend& frontend, const SplitPlan& plan, 
                .weight = planned.weight,
                .first_endpoint = 0,
                .endpoint_count = static_cast<uint32_t>(endpoints.size()),
-               .index = planned.index};
+               .index = planned.index,
+               .series = SeriesOf(frontend, planned.index)};
     if (endpoints.empty()) continue;
     const weir_variant* before = nullptr;
     for (uint32_t i = 0; old != nullptr && i < old->variant_count; ++i) {
@@ -288,9 +296,7 @@ void SplitTable::Finish(const Change& change, const std::vector<Staged>& staged,
   for (const Staged& entry : staged) {
     if (entry.old != nullptr)
       Retire(*SplitOf(entry.old), entry.old->slot, entry.kept_ranges, entry.keeps_cursor);
-    Held& held = held_[entry.frontend->key];
-    held.service = entry.service;
-    held.slot = entry.slot;
+    Hold(entry.frontend->key, entry.service, entry.slot);
   }
   for (const FrontendKey& key : removals) {
     const auto held = held_.find(key);
@@ -298,12 +304,19 @@ void SplitTable::Finish(const Change& change, const std::vector<Staged>& staged,
     if (!maps_.DeleteVip(ToWire(key)).ok()) ++stale_vips_;
     Retire(*SplitOf(&held->second), held->second.slot, {}, false);
     services_.Free(held->second.service, 1);
+    packet_users_ -= held->second.needs_packets ? 1 : 0;
+    UseSeries(held->second, {});
     held_.erase(held);
   }
   for (const Frontend& frontend : change.upserts) {
-    std::vector<NamedVariant>& names = held_.at(frontend.key).variants;
-    names.clear();
-    for (const Variant& variant : frontend.variants) names.push_back({variant.revision, variant.weight});
+    Held& held = held_.at(frontend.key);
+    std::vector<uint32_t> series;
+    held.variants.clear();
+    for (uint32_t index = 0; index < frontend.variants.size(); ++index) {
+      held.variants.push_back({frontend.variants[index].revision, frontend.variants[index].weight});
+      series.push_back(SeriesOf(frontend, index));
+    }
+    UseSeries(held, std::move(series));
   }
   const Uuid id = ParseUuid(change.controller_id).value_or(Uuid{});
   std::copy(id.begin(), id.end(), maps_.state[0].controller_id);

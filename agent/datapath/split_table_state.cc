@@ -25,21 +25,25 @@ uint64_t Given(const weir_split& split, const weir_cursor& cursor, uint32_t plac
 }
 
 constexpr const char* kCounterNames[WEIR_COUNTER_MAX] = {
-    "selected",         "affinity_hit",    "passed_empty",   "refused_empty",
-    "udp_flow_dropped", "stale_vip",       "sk_storage_get", "sk_storage_get_flows",
-    "bad_index",        "affinity_update", "set_retval"};
+    "selected",   "affinity_hit",   "passed_empty",         "refused_empty", "udp_flow_dropped",
+    "stale_vip",  "sk_storage_get", "sk_storage_get_flows", "bad_index",     "affinity_update",
+    "set_retval", "stats_update",   "http_update"};
+static_assert(kCounterNames[WEIR_COUNTER_MAX - 1] != nullptr);
 
 }  // namespace
 
-SplitTable::SplitTable(Maps maps)
+SplitTable::SplitTable(Maps maps, const Clock& clock, SeriesTable series)
     : maps_(std::move(maps)),
       services_(0, maps_.sizes().service_entries()),
       splits_(1, maps_.sizes().split_entries()),
       cursors_(1, maps_.sizes().cursor_entries()),
-      endpoints_(0, maps_.sizes().endpoint_entries()) {}
+      endpoints_(0, maps_.sizes().endpoint_entries()),
+      clock_(&clock),
+      series_(std::move(series)) {}
 
-Result<SplitTable> SplitTable::Adopt(Maps maps) {
-  SplitTable table(std::move(maps));
+Result<SplitTable> SplitTable::Adopt(Maps maps, const Clock& clock) {
+  ASSIGN_OR_RETURN(SeriesTable series, SeriesTable::Adopt(maps, clock.Now()));
+  SplitTable table(std::move(maps), clock, std::move(series));
   ASSIGN_OR_RETURN(const auto vips, table.maps_.ListVips());
   for (const auto& [key, service] : vips) RETURN_IF_ERROR(table.AdoptFrontend(key, service));
   // The last agent may have been killed between a flip and its grace period.
@@ -65,7 +69,7 @@ Status SplitTable::AdoptFrontend(const weir_vip_key& wire, uint32_t service) {
     if (!endpoints_.Reserve(variant.first_endpoint, variant.endpoint_count))
       return Damaged(key, "endpoints overlap");
   }
-  held_[key] = {.service = service, .slot = slot, .variants = {}};
+  Hold(key, service, slot);
   return OkStatus();
 }
 
@@ -105,7 +109,7 @@ Status SplitTable::ImportFrontend(const FrontendKey& key, const weir_split& old,
   }
   maps_.splits[*slot] = split;
   maps_.services[*service].slot = *slot;
-  held_[key] = {.service = *service, .slot = *slot, .variants = {}};
+  Hold(key, *service, *slot);
   return maps_.InsertVip(split.key, *service);
 }
 
@@ -124,13 +128,15 @@ Result<Stats> SplitTable::ReadStats() const {
                 {"weir_splits", splits_.used(), splits_.capacity()},
                 {"weir_cursors", cursors_.used(), cursors_.capacity()},
                 {"weir_endpoints", endpoints_.used(), sizes.endpoints},
-                {"weir_affinity", affinity, sizes.affinity}};
+                {"weir_affinity", affinity, sizes.affinity},
+                {"weir_series", series_.entries().size(), maps_.series_capacity()}};
   ASSIGN_OR_RETURN(const std::vector<uint64_t> counters, maps_.ReadCounters());
   for (uint32_t counter = 0; counter < WEIR_COUNTER_MAX; ++counter) {
     stats.counters.push_back({kCounterNames[counter], counters[counter], counter >= WEIR_FIRST_ERROR});
   }
   stats.counters.push_back({"slow_grace", slow_graces_, true});
   stats.counters.push_back({"vip_delete", stale_vips_, true});
+  stats.counters.push_back({"series_full", series_.failures(), true});
   return stats;
 }
 

@@ -77,11 +77,42 @@ struct {
 } weir_udp_flows SEC(".maps");
 
 struct {
+  __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, int);
+  __type(value, struct weir_http_sock);
+} weir_http_socks SEC(".maps");
+
+struct {
   __uint(type, BPF_MAP_TYPE_LRU_HASH);
   __type(key, struct weir_affinity_key);
   __type(value, struct weir_affinity);
   __uint(max_entries, 1);
 } weir_affinity SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, __u32);
+  __type(value, struct weir_series);
+  __uint(max_entries, 1);
+} weir_series SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, __u32);
+  __type(value, struct weir_stats);
+  __uint(max_entries, 1);
+} weir_stats SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct weir_http_key);
+  __type(value, struct weir_histogram);
+  __uint(max_entries, 1);
+} weir_http SEC(".maps");
 
 struct {
   __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

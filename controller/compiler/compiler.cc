@@ -227,6 +227,7 @@ Frontends Compiler::CompileService(const ObjectSet& objects,
       if (service.client_ip_affinity) {
         frontend.set_affinity_timeout_seconds(static_cast<uint32_t>(service.client_ip_affinity->count()));
       }
+      frontend.set_http(port.http);
       frontend.set_on_empty(options_.on_empty);
       AddVariants(drafts_for(vip.family(), port), frontend);
       std::string text = ToKey(frontend.key());

@@ -26,6 +26,7 @@ struct ServicePort {
   std::string name;  // empty only when it is the service's one port
   uint16_t port = 0;
   Protocol protocol = Protocol::kTcp;
+  bool http = false;  // TCP: plaintext HTTP/1.x, to be measured
   bool operator==(const ServicePort&) const = default;
 };
 

@@ -255,6 +255,69 @@ struct weir_http_key {
   __u32 code; /* 100 .. 999 */
 };
 
+#define WEIR_HTTP_CHUNK 256 /* bytes of a request looked at in one piece */
+
+/*
+ * weir_http_socks (SK_STORAGE): how far HTTP has come on a connection whose split has WEIR_SPLIT_HTTP; made
+ * by connect(), dies with the socket. Sequence numbers are the peers' own, in host order.
+ */
+struct weir_http_sock {
+  /* Both directions; under the lock, as packets of one socket may arrive on several CPUs. */
+  WEIR_SPIN_LOCK lock;
+  __u32 state; /* enum weir_http_state; changed by compare-and-swap, as the end comes without the lock */
+  __u64 requested_at_ns; /* the first byte of the request */
+  __u32 request_seq;     /* its number: what answers it acknowledges it */
+  __u32 response_seq;    /* where the status line begins, or, while `interim`, where the search goes on */
+  __u32 received_end;    /* end of what was seen of the answer, in whatever order */
+  __u16 gathered;        /* bit i: status[i] was seen */
+  __u8 status[12];       /* "HTTP/1.1 200" */
+  __u8 interim;          /* 1: skipping a 1xx to its blank line */
+  __u8 matched;          /* of CR LF CR LF */
+  __u8 flags;            /* WEIR_HTTP_F_* */
+  __u8 pad[3];
+  __u32 series;
+  /* Requests alone: packets are sent under the socket's own lock. */
+  __u32 sent_end; /* what lies before it was seen: a retransmission */
+  __u8 synced;    /* enum weir_http_sync */
+  __u8 asked;     /* 1: a request was counted */
+  __u8 phase;     /* enum weir_http_phase */
+  __u8 at;        /* place within what the phase matches */
+  __u8 word;      /* header name under comparison */
+  __u8 seen;      /* WEIR_HTTP_S_*: what the request's headers said */
+  __u8 pad2[2];
+  __u64 remaining; /* of the body or chunk */
+  __u64 method;    /* its last eight bytes */
+  /* A packet under way. Not on the stack, where the verifier would follow each combination of values. */
+  __u32 offset, end;         /* what is left of its payload, as offsets in the packet */
+  __u32 chunk_at, chunk_end; /* within `chunk` */
+  __u32 begun_at;            /* offset at which a request began */
+  __u8 begun;                /* a request began */
+  __u8 counted;              /* a request's first line is complete */
+  __u8 outstanding;          /* a request from before is not answered */
+  __u8 verdict;              /* enum weir_http_verdict */
+  __u8 chunk[WEIR_HTTP_CHUNK + 8];
+};
+WEIR_STATIC_ASSERT(sizeof(struct weir_http_sock) == 368, "weir_http_sock");
+
+enum weir_http_state {
+  WEIR_HTTP_IDLE,   /* nothing is outstanding */
+  WEIR_HTTP_BEGUN,  /* a request whose first line is not complete yet */
+  WEIR_HTTP_WAIT,   /* a request is outstanding */
+  WEIR_HTTP_OPAQUE, /* not looked at any further */
+  WEIR_HTTP_CLOSED,
+};
+
+enum weir_http_sync {
+  WEIR_HTTP_NO_SYN,   /* not seen yet */
+  WEIR_HTTP_SYNCED,   /* sent_end holds */
+  WEIR_HTTP_NO_ORDER, /* MPTCP: what is sent here need not be in order, or all there is */
+};
+
+#define WEIR_HTTP_F_UNNUMBERED 1 /* the request was in the SYN: response_seq comes with the peer's */
+#define WEIR_HTTP_F_CONTINUED 2  /* 100 was seen for the request */
+#define WEIR_HTTP_F_ANSWERED 4   /* counted in http_connections */
+#define WEIR_HTTP_F_FAILED 8     /* counted in http_error_connections */
+
 /* weir_affinity (LRU_HASH): sessionAffinity ClientIP, the client being a network namespace. */
 struct weir_affinity_key {
   struct weir_vip_key vip;
@@ -286,6 +349,8 @@ enum weir_counter {
   WEIR_ERR_BAD_INDEX,  /* an index in the maps points outside them */
   WEIR_ERR_AFFINITY,   /* the affinity map would not take an entry */
   WEIR_ERR_SET_RETVAL, /* bpf_set_retval failed: the caller saw EPERM */
+  WEIR_ERR_STATS,      /* weir_stats would not take an entry: something was not measured */
+  WEIR_ERR_HTTP,       /* weir_http would not take an entry */
   WEIR_COUNTER_MAX,
 };
 

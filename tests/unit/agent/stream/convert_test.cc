@@ -55,6 +55,14 @@ TEST(ToFrontend, TakesEveryField) {
   EXPECT_EQ(*frontend, want);
 }
 
+TEST(ToFrontend, HttpIsForTcpAlone) {
+  v1::Frontend wire = GoodFrontend();
+  wire.set_http(true);
+  EXPECT_TRUE(ToFrontend(wire)->http);
+  wire.mutable_key()->set_protocol(v1::PROTOCOL_UDP);
+  EXPECT_FALSE(ToFrontend(wire)->http);
+}
+
 TEST(ToFrontend, KeyRoundTrip) {
   for (const char* address : {"127.96.0.1", "fd00::1"}) {
     v1::FrontendKey wire;

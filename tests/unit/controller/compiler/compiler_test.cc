@@ -339,5 +339,13 @@ TEST(CountEndpointsTest, TheRolloutsLabelDecides) {
   EXPECT_TRUE(CountEndpoints(objects, kRollout).contains("v1"));
 }
 
+TEST(Compiler, HttpIsAPortsWish) {
+  Compiler compiler({});
+  const Frontends frontends = compiler.Compile(
+      SetOf({MakeService("shop", {"127.96.0.1", "fd00::1"}, {{"a", 80, kTcp, true}, {"b", 81, kTcp}})}), {});
+  ASSERT_EQ(frontends.size(), 4U);
+  for (const auto& [key, frontend] : frontends) EXPECT_EQ(frontend.http(), frontend.key().port() == 80);
+}
+
 }  // namespace
 }  // namespace weir::compiler
