@@ -71,9 +71,7 @@ void WriteRequests(ExpositionWriter& writer, const std::vector<Destination>& des
   for (const Destination& destination : destinations) {
     for (const auto& [code, latency] : destination.shown->responses) {
       if (!IsFinal(code)) continue;
-      uint64_t count = 0;
-      for (const uint64_t bucket : latency->buckets) count += bucket;
-      writer.Add(RequestLabels(destination, std::to_string(code), "-"), count);
+      writer.Add(RequestLabels(destination, std::to_string(code), "-"), latency->count());
     }
     const Series& series = *destination.shown->series;
     if (series.http_no_response != 0) {

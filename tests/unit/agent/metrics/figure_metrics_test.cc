@@ -20,9 +20,13 @@ void ExpectFile(const std::string& name, const std::string& text) {
   if (std::getenv("WEIR_UPDATE_GOLDEN") != nullptr) std::ofstream(path) << text;
   std::ifstream file(path);
   ASSERT_TRUE(file) << path;
-  std::stringstream want;
-  want << file.rdbuf();
-  EXPECT_EQ(text, want.str()) << path;
+  std::istringstream found(text);
+  for (std::string want, line; std::getline(file, want);) {
+    std::getline(found, line);
+    ASSERT_EQ(line, want) << path;
+  }
+  std::string more;
+  EXPECT_FALSE(std::getline(found, more)) << more;
 }
 
 class FigureMetricsTest : public testing::Test {
