@@ -5,12 +5,14 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <string>
 #include <vector>
 
 #include "agent/datapath/fake_datapath.h"
 #include "agent/metrics/agent_metrics.h"
 #include "agent/metrics/figure_metrics.h"
 #include "common/metrics.h"
+#include "tests/bench/stats.h"
 #include "tests/unit/agent/metrics/figures_builder.h"
 
 namespace weir {
@@ -25,7 +27,8 @@ datapath::Series BusySeries(const std::string& service, const std::string& revis
   return series;
 }
 
-void Measure(const char* name, int services, int runs, const metrics::FigureOptions& options) {
+std::vector<std::string> Measure(const char* name, int services, int runs,
+                                 const metrics::FigureOptions& options) {
   datapath::FakeDatapath datapath;
   stream::SplitBook book;
   metrics::AgentMetrics agent("node-1", datapath);
@@ -52,11 +55,14 @@ void Measure(const char* name, int services, int runs, const metrics::FigureOpti
     bytes = response.body.size();
     if (run == 0) lines = static_cast<size_t>(std::count(response.body.begin(), response.body.end(), '\n'));
   }
-  std::sort(milliseconds.begin(), milliseconds.end());
-  const auto at = [&](double share) { return milliseconds[static_cast<size_t>(share * (runs - 1))]; };
-  std::printf(
-      "scrape view=%s services=%d runs=%d median_ms=%.1f p10_ms=%.1f p90_ms=%.1f lines=%zu mbytes=%.1f\n",
-      name, services, runs, at(0.5), at(0.1), at(0.9), lines, static_cast<double>(bytes) / 1e6);
+  const bench::Spread spread = {bench::Median(milliseconds), bench::Percentile(milliseconds, 10),
+                                bench::Percentile(milliseconds, 90)};
+  return {name,
+          std::to_string(services),
+          bench::Number(spread.median, 1),
+          bench::Range(spread, 1),
+          std::to_string(lines),
+          bench::Number(static_cast<double>(bytes) / 1e6, 1)};
 }
 
 }  // namespace
@@ -70,7 +76,11 @@ int main(int argc, char** argv) {
     return 2;
   }
   using weir::metrics::View;
-  weir::Measure("weir", services, runs, {.view = View::kWeir});
-  weir::Measure("both", services, runs, {.view = View::kBoth});
+  weir::bench::PrintHeading("A scrape",
+                            "An agent's /metrics in OpenMetrics, two revisions a service, with HTTP. " +
+                                std::to_string(runs) + " runs each.");
+  weir::bench::PrintTable({"view", "services", "median ms", "p10 - p90", "lines", "MB"},
+                          {weir::Measure("weir", services, runs, {.view = View::kWeir}),
+                           weir::Measure("both", services, runs, {.view = View::kBoth})});
   return 0;
 }
