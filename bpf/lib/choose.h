@@ -23,10 +23,7 @@ struct weir_target {
   __u32 service;
   __u32 variant;
   __u32 series;
-<<<<<<< HEAD
   bool http; /* HTTP/1.x is to be recognised on the connection */
-=======
->>>>>>> kernel
 };
 
 static __always_inline bool weir_same_address(const struct weir_address* a, const struct weir_address* b) {
@@ -75,10 +72,7 @@ static __always_inline int weir_fill_target(const struct weir_split* split, __u3
   target->variant_id = variant->id;
   target->variant = variant->index;
   target->series = variant->series;
-<<<<<<< HEAD
   target->http = (split->flags & WEIR_SPLIT_HTTP) != 0;
-=======
->>>>>>> kernel
   target->generation = split->generation;
   target->service = split->service;
   return 0;
