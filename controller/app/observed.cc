@@ -20,6 +20,7 @@ bool SameWeights(const Observed::Variants& counted, const v1::Frontend& frontend
 }  // namespace
 
 void Observed::Report(const std::string& node, const v1::Telemetry& telemetry) {
+  if (telemetry.epoch().empty()) return;  // says nothing of the splits
   auto& splits = nodes_[node];
   splits.clear();
   for (const auto& split : telemetry.splits()) {
