@@ -276,7 +276,8 @@ size_t Cluster::bytes() const {
   size_t sum = series_.size() * sizeof(Series);
   for (const auto& [key, series] : series_) sum += series.ring.bytes();
   for (const auto& [name, node] : nodes_) {
-    sum += sizeof(Node) + node.series.size() * sizeof(Last);
+    // A map's entry has two pointers more, and a bucket.
+    sum += sizeof(Node) + node.series.size() * (sizeof(Last) + 4 * sizeof(void*));
     for (const auto& [series, last] : node.series) sum += last.packed.capacity();
   }
   return sum;

@@ -87,7 +87,7 @@ class Cluster {
   const Statistics& statistics() const { return statistics_; }
   size_t nodes() const { return nodes_.size(); }
   size_t series() const { return series_.size(); }
-  /// Of what is kept, without the maps' own nodes.
+  /// Of what is kept, about.
   size_t bytes() const;
 
  private:
