@@ -4,7 +4,7 @@
 #   deploy/install-deps.sh [--build] [--tests] [--bench] [--check]
 #
 #   --build   compilers and libraries
-#   --tests   what the tests and the quickstart run: nginx, curl, redis, dig, wrk, tmux, formatters ...
+#   --tests   what the tests and the quickstart run: nginx, curl, redis, dig, wrk, tmux, prometheus, formatters ...
 #   --bench   what the benchmark is compared with: haproxy, iptables, nftables, Google Benchmark
 #   --check   install nothing; print what is missing; exit 1 if anything is
 #
@@ -68,6 +68,7 @@ util-linux
 procps
 jq
 tmux
+prometheus
 openssl
 '
 packages_bench='
