@@ -5,7 +5,7 @@
 #
 #   --build   compilers and libraries
 #   --tests   what the tests and the quickstart run: nginx, curl, redis, dig, wrk, tmux, prometheus, formatters ...
-#   --bench   what the benchmark is compared with: haproxy, iptables, nftables, Google Benchmark
+#   --bench   what the benchmark is compared with: haproxy, iptables, nftables
 #   --check   install nothing; print what is missing; exit 1 if anything is
 #
 # Without a group: all three. Nothing is done, and no package index is read, when everything is there.
@@ -68,11 +68,9 @@ util-linux
 procps
 jq
 tmux
-prometheus
 openssl
 '
 packages_bench='
-libbenchmark-dev
 haproxy
 iptables
 nftables
