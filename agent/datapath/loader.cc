@@ -22,8 +22,8 @@ bool IsShared(const std::string& name) {
 }
 
 void SetSizes(weir_socket* skeleton, const MapSizes& sizes) {
-  bpf_map__set_max_entries(skeleton->maps.weir_vips, sizes.service_entries());
-  bpf_map__set_max_entries(skeleton->maps.weir_services, sizes.service_entries());
+  bpf_map__set_max_entries(skeleton->maps.weir_vips, sizes.vip_entries());
+  bpf_map__set_max_entries(skeleton->maps.weir_wide, sizes.wide_entries());
   bpf_map__set_max_entries(skeleton->maps.weir_splits, sizes.split_entries());
   bpf_map__set_max_entries(skeleton->maps.weir_cursors, sizes.cursor_entries());
   bpf_map__set_max_entries(skeleton->maps.weir_endpoints, sizes.endpoint_entries());
@@ -69,6 +69,7 @@ Result<Programs> Programs::Load(const std::string& map_directory, const MapSizes
   std::unique_ptr<weir_socket, Destroy> skeleton(weir_socket__open());
   if (!skeleton) return ErrnoStatus(errno, "open the BPF object");
   SetSizes(skeleton.get(), sizes);
+  skeleton->rodata->weir_vip_mask = sizes.vip_entries() - 1;
   skeleton->rodata->weir_have_mptcp =
       libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_skc_to_mptcp_sock, nullptr) == 1;
   std::error_code error;

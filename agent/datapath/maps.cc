@@ -5,6 +5,7 @@
 #include <linux/bpf.h>
 #include <sys/mman.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 
@@ -17,8 +18,8 @@ struct MapShape {
 };
 
 MapShape Shape(const std::string& name, const MapSizes& sizes) {
-  if (name == "weir_vips") return {BPF_MAP_TYPE_HASH, sizeof(weir_vip_key), 4, sizes.service_entries()};
-  if (name == "weir_services") return {BPF_MAP_TYPE_ARRAY, 4, sizeof(weir_service), sizes.service_entries()};
+  if (name == "weir_vips") return {BPF_MAP_TYPE_ARRAY, 4, sizeof(weir_vip), sizes.vip_entries()};
+  if (name == "weir_wide") return {BPF_MAP_TYPE_ARRAY, 4, sizeof(weir_wide), sizes.wide_entries()};
   if (name == "weir_splits") return {BPF_MAP_TYPE_ARRAY, 4, sizeof(weir_split), sizes.split_entries()};
   if (name == "weir_endpoints")
     return {BPF_MAP_TYPE_ARRAY, 4, sizeof(weir_endpoint), sizes.endpoint_entries()};
@@ -108,7 +109,8 @@ void SharedArray<T>::Unmap() {
   memory_ = nullptr;
 }
 
-template class SharedArray<weir_service>;
+template class SharedArray<weir_vip>;
+template class SharedArray<weir_wide>;
 template class SharedArray<weir_split>;
 template class SharedArray<weir_endpoint>;
 template class SharedArray<weir_grace_cpu>;
@@ -132,7 +134,7 @@ std::optional<MapSizes> MapSizes::FromDirectoryName(std::string_view name) {
 
 const std::vector<std::string>& MapNames() {
   static const std::vector<std::string> names = {
-      "weir_vips",     "weir_services", "weir_splits", "weir_endpoints", "weir_cursors",
+      "weir_vips",     "weir_wide",     "weir_splits", "weir_endpoints", "weir_cursors",
       "weir_grace",    "weir_state",    "weir_socks",  "weir_udp_flows", "weir_http_socks",
       "weir_affinity", "weir_counters", "weir_series", "weir_stats",     "weir_http"};
   return names;
@@ -160,7 +162,9 @@ Result<Maps> Maps::Open(const std::string& directory, const MapSizes& sizes) {
     if (name == "weir_series") maps.series_capacity_ = info.max_entries;
     maps.fds_.emplace_back(name, std::move(fd));
   }
-  RETURN_IF_ERROR(maps.services.Map(maps.fd("weir_services"), sizes.service_entries()));
+  RETURN_IF_ERROR(maps.vip_memory_.Map(maps.fd("weir_vips"), sizes.vip_entries()));
+  maps.vips = VipTable(maps.vip_memory_.data(), sizes.vip_entries());
+  RETURN_IF_ERROR(maps.wide.Map(maps.fd("weir_wide"), sizes.wide_entries()));
   RETURN_IF_ERROR(maps.splits.Map(maps.fd("weir_splits"), sizes.split_entries()));
   RETURN_IF_ERROR(maps.endpoints.Map(maps.fd("weir_endpoints"), sizes.endpoint_entries()));
   RETURN_IF_ERROR(maps.grace.Map(maps.fd("weir_grace"), WEIR_GRACE_CPUS));
@@ -175,33 +179,9 @@ int Maps::fd(const std::string& name) const {
   return -1;
 }
 
-Status Maps::InsertVip(const weir_vip_key& key, uint32_t service) const {
-  const int map = fd("weir_vips");
-  const int error = RetryBusy([&] { return bpf_map_update_elem(map, &key, &service, BPF_ANY); });
-  if (error == -E2BIG) {
-    return Error(absl::StatusCode::kResourceExhausted,
-                 "map weir_vips is full ({} entries): raise --max-services", sizes_.service_entries());
-  }
-  return error == 0 ? OkStatus() : ErrnoStatus(-error, "insert into weir_vips");
-}
-
-Status Maps::DeleteVip(const weir_vip_key& key) const {
-  const int map = fd("weir_vips");
-  const int error = RetryBusy([&] { return bpf_map_delete_elem(map, &key); });
-  return error == 0 || error == -ENOENT ? OkStatus() : ErrnoStatus(-error, "delete from weir_vips");
-}
-
-Result<std::vector<std::pair<weir_vip_key, uint32_t>>> Maps::ListVips() const {
-  std::vector<std::pair<weir_vip_key, uint32_t>> vips;
-  const int map = fd("weir_vips");
-  RETURN_IF_ERROR(ForEachKey<weir_vip_key>(map, [&](const weir_vip_key& key) -> Status {
-    uint32_t service = 0;
-    const int error = bpf_map_lookup_elem(map, &key, &service);
-    if (error != 0) return ErrnoStatus(-error, "read weir_vips");
-    vips.emplace_back(key, service);
-    return OkStatus();
-  }));
-  return vips;
+std::span<const weir_variant> Maps::VariantsOf(const weir_split& split) const {
+  const weir_variant* first = split.variant_count <= WEIR_PAIR ? split.variants : wide[split.wide].variants;
+  return {first, split.variant_count};
 }
 
 Status Maps::WriteCursor(uint32_t index, const weir_cursor& cursor) const {
@@ -262,6 +242,14 @@ Result<std::vector<uint64_t>> Maps::ReadCounters() const {
     for (const uint64_t value : per_cpu) sums[counter] += value;
   }
   return sums;
+}
+
+uint64_t Maps::CountChosen() const {
+  uint64_t sum = 0;
+  for (uint32_t cpu = 0; cpu < grace.size(); ++cpu) {
+    for (__u64& count : grace[cpu].chosen) sum += std::atomic_ref(count).load(std::memory_order_relaxed);
+  }
+  return sum;
 }
 
 Result<uint64_t> Maps::CountAffinity() const {

@@ -68,6 +68,7 @@ class SplitTable {
     const Held* old = nullptr;  // null: a new frontend
     uint32_t service = kNone;
     uint32_t slot = kNone;
+    uint32_t wide = kNone;    // kNone: at most two variants
     uint32_t cursor = kNone;  // kNone: the old split's is kept, or none is needed
     bool keeps_cursor = false;
     std::vector<Range> new_ranges;
@@ -75,13 +76,15 @@ class SplitTable {
   };
 
   SplitTable(Maps maps, const Clock& clock, SeriesTable series);
-  Status AdoptFrontend(const weir_vip_key& key, uint32_t service);
+  Status AdoptFrontend(uint32_t service);
   Status ImportFrontend(const FrontendKey& key, const weir_split& split, const Maps& from);
 
   Status CheckChange(const Change& change) const;
   std::vector<FrontendKey> Removals(const Change& change) const;
   Status CheckCapacity(const Change& change, const std::vector<FrontendKey>& removals) const;
   bool IsInForce(const Frontend& frontend) const;
+  bool SamePlan(const weir_split& split, const SplitPlan& plan) const;
+  uint64_t HeldEndpoints(const weir_split& split) const;
   bool Holds(const weir_variant& variant, const std::vector<SocketAddress>& endpoints) const;
   void AssignSeries(const Frontend& frontend);
   uint32_t SeriesOf(const Frontend& frontend, uint32_t variant) const;
@@ -91,10 +94,10 @@ class SplitTable {
   const weir_split* SplitOf(const Held* held) const;
 
   Status Stage(const Frontend& frontend, uint64_t generation, uint32_t node_number, Staged& staged);
-  Status StageRanges(const Frontend& frontend, const SplitPlan& plan, Staged& staged, weir_split& split);
+  Status StageVariants(const Frontend& frontend, const SplitPlan& plan, Staged& staged, weir_split& split);
+  Status StageEndpoints(const std::vector<SocketAddress>& endpoints, Staged& staged, weir_variant& variant);
   Status StageCursor(const SplitPlan& plan, uint32_t phase, Staged& staged, weir_split& split);
   void Unstage(const Staged& staged);
-  Status InsertVips(const std::vector<Staged>& staged);
   void Flip(const std::vector<Staged>& staged, const std::vector<FrontendKey>& removals);
   void Retire(const weir_split& split, uint32_t slot, const std::vector<Range>& kept, bool keeps_cursor);
   void Finish(const Change& change, const std::vector<Staged>& staged,
@@ -102,13 +105,12 @@ class SplitTable {
 
   Maps maps_;
   std::map<FrontendKey, Held> held_;
-  RangeAllocator services_, splits_, cursors_, endpoints_;
+  RangeAllocator splits_, wide_, cursors_, endpoints_;
   const Clock* clock_;
   SeriesTable series_;
   bool measured_ = true;
   uint64_t packet_users_ = 0;  // frontends held whose packets are to be looked at
   uint64_t slow_graces_ = 0;   // WaitForReaders fell back on RCU
-  uint64_t stale_vips_ = 0;    // a removed VIP could not be deleted from the hash map
 };
 
 }  // namespace weir::datapath

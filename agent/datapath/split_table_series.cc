@@ -33,8 +33,7 @@ void SplitTable::Hold(const FrontendKey& key, uint32_t service, uint32_t slot) {
   held.needs_packets = key.protocol == Protocol::kUdp || (split.flags & WEIR_SPLIT_HTTP) != 0;
   packet_users_ += held.needs_packets ? 1 : 0;
   std::vector<uint32_t> series;
-  for (uint32_t place = 0; place < split.variant_count; ++place)
-    series.push_back(split.variants[place].series);
+  for (const weir_variant& variant : maps_.VariantsOf(split)) series.push_back(variant.series);
   UseSeries(held, std::move(series));
 }
 

@@ -56,6 +56,7 @@ const char weir_http_version[8] = {'H', 'T', 'T', 'P', '/', '1', '.', 0};
 /* As a shift of the bytes, first byte highest. */
 #define WEIR_HTTP_PRI 0x505249ULL
 #define WEIR_HTTP_CONNECT 0x434f4e4e454354ULL
+#define WEIR_HTTP_11 0x312e312f50545448ULL /* "HTTP/1.1", the first byte lowest */
 
 static __always_inline __u8 weir_http_lower(__u8 byte) {
   return byte >= 'A' && byte <= 'Z' ? byte + ('a' - 'A') : byte;
@@ -338,6 +339,13 @@ static long weir_http_step(__u32 i, void* context) {
     at += dull;
     parser->chunk_at = at;
     if (dull == 8) return 0;
+  }
+  if (left >= 8 && phase == WEIR_HTTP_VERSION && !parser->at &&
+      weir_http_load8(parser->chunk + (at & (WEIR_HTTP_CHUNK - 1))) == WEIR_HTTP_11) {
+    parser->seen &= ~WEIR_HTTP_S_HTTP10;
+    parser->at = 8;
+    parser->chunk_at = at + 8;
+    return 0;
   }
   parser->verdict = (__u8)weir_http_byte(parser, parser->chunk[at & (WEIR_HTTP_CHUNK - 1)]);
   parser->chunk_at = at + 1;

@@ -109,6 +109,8 @@ struct ObjectSet {
 
   /// Inserts or replaces.
   void Put(const Object& object);
+  /// A copy; nullopt if there is no such object. Kind as KindOf gives it.
+  std::optional<Object> Get(std::string_view kind, const ObjectKey& key) const;
   /// False if there is no such object; kind as KindOf gives it.
   bool Remove(std::string_view kind, const ObjectKey& key);
 };
