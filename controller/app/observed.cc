@@ -38,6 +38,7 @@ void Observed::Subtract(const std::string& key, const Split& split) {
 }
 
 void Observed::Report(const std::string& name, const v1::Telemetry& telemetry) {
+  if (telemetry.epoch().empty()) return;  // says nothing of the splits
   Node& node = nodes_[name];
   ++node.reports;
   for (const auto& message : telemetry.splits()) {
