@@ -105,7 +105,7 @@ class TopCommand {
     const std::string rates = response.window_ms() == 0
                                   ? "no rates before the second report"
                                   : fmt::format("rates over {} s", response.window_ms() / 1000);
-    const std::string title = fmt::format("{}   {} agent{}   {}", where, response.nodes_connected(),
+    const std::string title = fmt::format("{} · {} agent{} · {}", where, response.nodes_connected(),
                                           response.nodes_connected() == 1 ? "" : "s", rates);
     return Printable(title);
   }

@@ -86,6 +86,7 @@ Cluster::Reading Cluster::Prepare(Node& node, bool known, MonotonicTime stream,
     ++statistics_.baselines;
     node.epoch = telemetry.series_epoch();
     node.interval = kUsualInterval;
+    if (telemetry.covers_ms() > 0) node.interval = std::chrono::milliseconds(telemetry.covers_ms());
     return reading;
   }
   reading.from_zero = !node.refused;

@@ -171,7 +171,7 @@ class Client {
     while (!met && reader->Read(&response)) {
       if (condition(response)) met = response;
     }
-    context.TryCancel();
+    if (met) context.TryCancel();
     while (reader->Read(&response)) {
     }
     figures_ended = reader->Finish();

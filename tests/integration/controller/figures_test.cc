@@ -12,7 +12,10 @@ namespace {
 /// What a node counted of shop/checkout, cumulative.
 class Counted {
  public:
-  Counted() { telemetry_.set_series_epoch("1"); }
+  Counted() {
+    telemetry_.set_series_epoch("1");
+    telemetry_.set_covers_ms(1000);
+  }
   void Serve(const std::string& revision, uint64_t connections, uint64_t errors) {
     v1::Series& series = Of(revision);
     series.set_opened(series.opened() + connections);
@@ -149,6 +152,7 @@ TEST_F(FiguresTest, ARestartOfTheControllerIsNoJump) {
   Canary({&a});
   Counted counted;
   counted.SendBy(a);
+  ASSERT_TRUE(client_->WatchFigures([](const auto& r) { return r.window_ms() > 0; }, Minute()));
   counted.Serve("v1", 1000, 0);
   counted.SendBy(a);
   ASSERT_TRUE(client_->WatchFigures(
@@ -239,7 +243,7 @@ TEST_F(FiguresTest, MetricsSayWhatIsWantedAndWhatIsObserved) {
   const std::string rollout = R"({namespace="shop",rollout="checkout"})";
   const std::string of_canary =
       R"({namespace="shop",rollout="checkout",service="checkout",revision="v2",variant="canary"})";
-  for (const std::string& line :
+  for (const std::string line :
        {R"(weir_rollout_phase{namespace="shop",rollout="checkout",phase="Paused"} 1)",
         R"(weir_rollout_phase{namespace="shop",rollout="checkout",phase="Healthy"} 0)"}) {
     EXPECT_NE(text.find("\n" + line + "\n"), std::string::npos) << line << "\n" << text;
