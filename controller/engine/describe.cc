@@ -27,6 +27,20 @@ std::string WaitsForNodes(const State& state) {
          " nodes to acknowledge generation " + std::to_string(state.generation);
 }
 
+/// A pause step that has not ended.
+void DescribePause(const State& state, TimePoint now, const std::string& at, Description& description) {
+  description.phase = Phase::kPaused;
+  description.paused = true;
+  if (state.pause_until) description.pause_remaining = *state.pause_until - now;
+  if (state.spec.blue_green) {  // Argo's word for it
+    description.message = "BlueGreenPause: revision " + state.canary +
+                          (state.pause_until ? " is promoted when the pause ends"
+                                             : " is ready; promote to give it all traffic");
+  } else {
+    description.message = state.pause_until ? "pausing at " + at : "paused at " + at + "; promote to go on";
+  }
+}
+
 /// What to know about nodes whatever the phase.
 std::string NodeRemarks(const State& state) {
   std::string remarks;
@@ -51,14 +65,7 @@ void DescribeCanary(const State& state, TimePoint now, Description& description)
   } else if (!CanaryReady(state)) {
     description.message = "waiting for a ready endpoint of revision " + state.canary;
   } else if (state.pause_started && (!state.pause_until || now < *state.pause_until)) {
-    description.phase = Phase::kPaused;
-    description.paused = true;
-    if (state.pause_until) {
-      description.pause_remaining = *state.pause_until - now;
-      description.message = "pausing at " + at;
-    } else {
-      description.message = "paused at " + at + "; promote to go on";
-    }
+    DescribePause(state, now, at, description);
   } else if (state.delivery != Delivery::kAcked) {
     description.message = WaitsForNodes(state);
   }
@@ -83,6 +90,9 @@ Description Describe(const State& state, TimePoint now) {
   if (!state.canary.empty()) {
     const bool takes_over = state.published_stable == state.canary;
     description.canary_weight = takes_over ? state.published_max_weight : state.published_weight;
+  }
+  if (state.previous_until && now < *state.previous_until) {
+    description.previous_remaining = *state.previous_until - now;
   }
   if (const std::string remarks = NodeRemarks(state); !remarks.empty()) {
     description.message += (description.message.empty() ? "" : "; ") + remarks;

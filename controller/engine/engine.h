@@ -30,12 +30,19 @@ struct Pause {
 };
 using RolloutStep = std::variant<SetWeight, Pause>;
 
+/// All traffic at once, and the revision before kept for a way back. The steps (pauses) come before the flip.
+struct BlueGreen {
+  Duration scale_down_delay{30'000};  // how long, from the end of the rollout; 0: not at all
+  bool operator==(const BlueGreen&) const = default;
+};
+
 /// What the user wants.
 struct Spec {
   std::string revision;
   std::vector<RolloutStep> steps;
   uint32_t max_weight = 100;  // a setWeight of this much is all traffic
   bool paused = false;
+  std::optional<BlueGreen> blue_green;  // none: canary
   bool operator==(const Spec&) const = default;
 };
 
@@ -74,6 +81,8 @@ struct State {
   std::string stable;  // revision that serves all but the canary's share; empty before the first
   std::string canary;  // revision being rolled out; empty when none is
   std::vector<std::string> history;  // earlier stable revisions, oldest first; at most kHistory
+  std::string previous;  // blue-green: the stable revision before, kept in the split; empty when none is
+  std::optional<TimePoint> previous_until;  // set as long as `previous` is
   uint32_t step = 0;                 // index into spec.steps; its size when all are done
   bool finishing = false;            // past the last step: the canary takes over
   bool aborted = false;              // spec.revision is `canary`'s and is not tried again without retry
@@ -85,7 +94,7 @@ struct State {
   std::map<std::string, uint32_t> ready;   // ready endpoints per revision, as last seen
   uint32_t published_weight = 0;           // the canary's, of spec.max_weight, as last published
   uint32_t published_max_weight = 100;     // the whole of which it is a part
-  std::string published_stable, published_canary;
+  std::string published_stable, published_canary, published_previous;
   uint64_t generation = 0;  // of the last publish; 0 until the application answers
   Delivery delivery = Delivery::kNone;
   Acks acks;
@@ -155,6 +164,7 @@ using Event = std::variant<SpecChanged, EndpointsObserved, Published, AcksObserv
 struct Publish {
   std::string stable, canary;  // canary may be empty
   uint32_t stable_weight = 0, canary_weight = 0;
+  std::string previous = {};  // held by the nodes with weight 0, so that the way back is short; may be empty
   bool operator==(const Publish&) const = default;
 };
 /// Feed a Tick at that time; replaces an earlier one.
@@ -194,6 +204,7 @@ struct Description {
   uint32_t canary_weight = 0;
   std::optional<Duration> pause_remaining;  // of a pause with an end
   bool paused = false;
+  std::optional<Duration> previous_remaining;  // how long State::previous is still kept
 };
 [[nodiscard]] Description Describe(const State& state, TimePoint now);
 

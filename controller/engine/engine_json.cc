@@ -12,7 +12,8 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr uint64_t kVersion = 1;
+constexpr uint64_t kVersion = 2;
+constexpr uint64_t kOldest = 1;  // still read: it knew no blue-green
 
 template <typename E>
 struct Word {
@@ -51,10 +52,15 @@ json::object ToValue(const Spec& spec) {
           json::object{{"pauseMs", duration ? json::value(duration->count()) : json::value(nullptr)}});
     }
   }
+  json::value blue_green = nullptr;
+  if (spec.blue_green) {
+    blue_green = json::object{{"scaleDownDelayMs", spec.blue_green->scale_down_delay.count()}};
+  }
   return {{"revision", spec.revision},
           {"steps", std::move(steps)},
           {"maxWeight", spec.max_weight},
-          {"paused", spec.paused}};
+          {"paused", spec.paused},
+          {"blueGreen", std::move(blue_green)}};
 }
 
 json::object ToValue(const Acks& acks) {
@@ -188,7 +194,7 @@ class Reader {
   std::set<std::string> asked_;
 };
 
-Spec ReadSpec(Reader in) {
+Spec ReadSpec(Reader in, uint64_t version) {
   Spec spec;
   spec.revision = in["revision"].Text();
   for (Reader step : in["steps"].Array()) {
@@ -204,6 +210,13 @@ Spec ReadSpec(Reader in) {
   }
   spec.max_weight = in["maxWeight"].Integer<uint32_t>();
   spec.paused = in["paused"].Bool();
+  if (version >= 2) {
+    Reader blue_green = in["blueGreen"];
+    if (!blue_green.IsNull()) {
+      spec.blue_green = BlueGreen{Duration(blue_green["scaleDownDelayMs"].Integer<int64_t>())};
+      blue_green.Done();
+    }
+  }
   in.Done();
   return spec;
 }
@@ -231,6 +244,8 @@ std::string ToJson(const State& state) {
       {"stable", state.stable},
       {"canary", state.canary},
       {"history", ToValue(state.history)},
+      {"previous", state.previous},
+      {"previousUntilMs", ToValue(state.previous_until)},
       {"step", state.step},
       {"finishing", state.finishing},
       {"aborted", state.aborted},
@@ -243,6 +258,7 @@ std::string ToJson(const State& state) {
       {"publishedMaxWeight", state.published_max_weight},
       {"publishedStable", state.published_stable},
       {"publishedCanary", state.published_canary},
+      {"publishedPrevious", state.published_previous},
       {"generation", state.generation},
       {"delivery", TextOf(state.delivery, kDeliveries)},
       {"acks", ToValue(state.acks)},
@@ -265,17 +281,22 @@ Result<State> FromJson(std::string_view text) {
   Reader in(&value, "", status);
   const auto version = in["version"].Integer<uint64_t>();
   RETURN_IF_ERROR(status);
-  if (version != kVersion) {
+  if (version < kOldest || version > kVersion) {
     return Error(absl::StatusCode::kDataLoss,
-                 "rollout state: version is {}, expected {}; use the controller that wrote it", version,
-                 kVersion);
+                 "rollout state: version is {}, expected {} to {}; use the controller that wrote it", version,
+                 kOldest, kVersion);
   }
   State state;
-  state.spec = ReadSpec(in["spec"]);
-  state.given = ReadSpec(in["given"]);
+  state.spec = ReadSpec(in["spec"], version);
+  state.given = ReadSpec(in["given"], version);
   state.stable = in["stable"].Text();
   state.canary = in["canary"].Text();
   state.history = in["history"].Texts();
+  if (version >= 2) {
+    state.previous = in["previous"].Text();
+    state.previous_until = in["previousUntilMs"].Time();
+    state.published_previous = in["publishedPrevious"].Text();
+  }
   state.step = in["step"].Integer<uint32_t>();
   state.finishing = in["finishing"].Bool();
   state.aborted = in["aborted"].Bool();

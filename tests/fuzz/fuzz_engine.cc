@@ -41,6 +41,7 @@ Spec AnySpec(Bytes& bytes) {
   spec.revision = AnyRevision(bytes);
   spec.max_weight = bytes.Below(4) == 0 ? 1000 : 100;
   spec.paused = bytes.Below(8) == 0;
+  if (bytes.Below(4) == 0) spec.blue_green = BlueGreen{std::chrono::seconds(bytes.Below(60))};
   const uint32_t steps = bytes.Below(5);
   for (uint32_t i = 0; i < steps; ++i) {
     switch (bytes.Below(3)) {
@@ -181,6 +182,9 @@ class World {
     Check(publish.stable != publish.canary, "stable and canary differ");
     Check(uint64_t{publish.stable_weight} + publish.canary_weight > 0, "the weights are never all zero");
     Check(!publish.canary.empty() || publish.canary_weight == 0, "no weight for nobody");
+    Check(publish.previous.empty() ||
+              (state_.spec.blue_green && publish.previous != publish.stable && publish.previous != publish.canary),
+          "only blue-green keeps a revision, and one that is not in the split already");
     if (!state_.canary.empty() && !may_raise && Share(publish, state_.canary) > 0) {
       Check(Share(publish, state_.canary) <= Share(in_force_, state_.canary),
             "no raise before all that count hold what went before");
@@ -200,7 +204,12 @@ class World {
               "a pause lasts as long as it says");
       }
     }
-    if (before.stable != state_.stable && !before.stable.empty()) {
+    const bool back = !before.previous.empty() && before.previous == state_.stable && state_.previous.empty();
+    if (back) {
+      Check(before.previous_until && now_ < *before.previous_until, "the way back ends when it should");
+      Check(in_force_.stable == state_.stable && in_force_.canary_weight == 0,
+            "the way back is one generation and waits for nobody");
+    } else if (before.stable != state_.stable && !before.stable.empty()) {
       Check(before.canary == state_.stable, "only the canary becomes stable");
       Check(may_raise && before.finishing, "stable changes when all that count hold the last weights");
     }
@@ -225,6 +234,7 @@ class World {
       Check(share == 0, "no weight for a revision without a ready endpoint");
     }
     if (state_.finishing) return;
+    if (state_.spec.blue_green) Check(share == 0, "blue-green gives nothing before the flip");
     uint64_t allowed = 0;
     for (uint32_t i = 0; i <= state_.step && i < state_.spec.steps.size(); ++i) {
       if (const auto* set = std::get_if<SetWeight>(&state_.spec.steps[i])) allowed = set->weight;

@@ -19,6 +19,8 @@ class RandomState {
     state.stable = Text();
     state.canary = Text();
     state.history = Texts();
+    state.previous = Text();
+    if (Coin()) state.previous_until = Time();
     state.step = Number<uint32_t>();
     state.finishing = Coin();
     state.aborted = Coin();
@@ -31,6 +33,7 @@ class RandomState {
     state.published_max_weight = Number<uint32_t>();
     state.published_stable = Text();
     state.published_canary = Text();
+    state.published_previous = Text();
     state.generation = Number<uint64_t>();
     state.delivery = static_cast<Delivery>(random_() % 3);
     state.acks = {.generation = Number<uint64_t>(),
@@ -71,6 +74,7 @@ class RandomState {
   }
   Spec MakeSpec() {
     Spec spec{.revision = Text(), .max_weight = Number<uint32_t>(), .paused = Coin()};
+    if (Coin()) spec.blue_green = BlueGreen{Duration(Number<int64_t>())};
     for (size_t n = random_() % 5; n > 0; --n) {
       if (Coin()) {
         spec.steps.push_back(SetWeight{Number<uint32_t>()});
@@ -99,7 +103,7 @@ TEST(EngineJsonTest, TheTextOfAStateStaysReadable) {
   State state;
   state.spec = {.revision = "v2", .steps = {SetWeight{20}, Pause{}, Pause{Duration(10'000)}}};
   const std::string text = ToJson(state);
-  EXPECT_EQ(text.rfind(R"({"version":1,"spec":{"revision":"v2",)", 0), 0u) << text;
+  EXPECT_EQ(text.rfind(R"({"version":2,"spec":{"revision":"v2",)", 0), 0u) << text;
   EXPECT_NE(text.find(R"("steps":[{"setWeight":20},{"pauseMs":null},{"pauseMs":10000}])"), std::string::npos)
       << text;
 }
@@ -109,9 +113,10 @@ TEST(EngineJsonTest, ErrorsNameTheField) {
     const char *from, *to, *message;
   };
   const Case cases[] = {
-      {R"("version":1)", R"("version":2)", "version is 2, expected 1"},
-      {R"("version":1,)", "", "version is missing"},
-      {R"("version":1)", R"("version":"1")", R"(version is "1", expected an integer)"},
+      {R"("version":2)", R"("version":3)", "version is 3, expected 1 to 2"},
+      {R"("version":2)", R"("version":0)", "version is 0, expected 1 to 2"},
+      {R"("version":2,)", "", "version is missing"},
+      {R"("version":2)", R"("version":"1")", R"(version is "1", expected an integer)"},
       {R"("stable":"v1")", R"("stable":7)", "stable is 7, expected a string"},
       {R"("stable":"v1",)", "", "stable is missing"},
       {R"("stable":"v1")", R"("stable":"v1","colour":"blue")", "colour is not a field of this version"},
@@ -131,6 +136,8 @@ TEST(EngineJsonTest, ErrorsNameTheField) {
       {R"("ready":{"v1":2})", R"("ready":[])", "ready is [], expected an object"},
       {R"("pauseUntilMs":null)", R"("pauseUntilMs":"noon")",
        R"(pauseUntilMs is "noon", expected an integer)"},
+      {R"("blueGreen":null)", R"("blueGreen":{"delayMs":1})", "blueGreen.scaleDownDelayMs is missing"},
+      {R"("previous":"",)", "", "previous is missing"},
       {R"("acks":{)", R"("acks":{"late":1,)", "acks.late is not a field"},
       {R"("desired":2,)", "", "acks.desired is missing"},
       {"}", "", "not JSON"},
@@ -152,6 +159,24 @@ TEST(EngineJsonTest, ErrorsNameTheField) {
     EXPECT_NE(Message(read.status()).find(c.message), std::string::npos) << Message(read.status());
   }
   for (const char* text : {"", "null", "[]", "7", "{", "{} {}"}) EXPECT_FALSE(FromJson(text).ok()) << text;
+}
+
+TEST(EngineJsonTest, AStateWrittenBeforeBlueGreenIsRead) {
+  const char* old =
+      R"({"version":1,"spec":{"revision":"v2","steps":[{"setWeight":20}],"maxWeight":100,"paused":false},)"
+      R"("given":{"revision":"v2","steps":[],"maxWeight":100,"paused":false},"stable":"v1","canary":"v2",)"
+      R"("history":["v0"],"step":1,"finishing":false,"aborted":false,"hold":"none","manualWeight":null,)"
+      R"("pauseStartedMs":null,"pauseUntilMs":null,"ready":{"v1":2},"publishedWeight":20,)"
+      R"("publishedMaxWeight":100,"publishedStable":"v1","publishedCanary":"v2","generation":7,)"
+      R"("delivery":"acked","acks":{"generation":7,"desired":2,"acked":2,"behind":[],"refusing":[]},)"
+      R"("startedMs":5})";
+  const Result<State> read = FromJson(old);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->canary, "v2");
+  EXPECT_EQ(read->generation, 7u);
+  EXPECT_FALSE(read->spec.blue_green);
+  EXPECT_EQ(read->previous, "");
+  EXPECT_TRUE(*FromJson(ToJson(*read)) == *read);
 }
 
 }  // namespace

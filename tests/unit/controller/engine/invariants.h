@@ -22,9 +22,9 @@ using Source = std::function<uint32_t(uint32_t bound)>;
 
 class World {
  public:
-  /// `violated` gets every breach, in words.
-  World(Source source, std::function<void(const std::string&)> violated)
-      : source_(std::move(source)), violated_(std::move(violated)) {}
+  /// `violated` gets every breach, in words. `blue_green`: no other strategy, and few steps.
+  World(Source source, std::function<void(const std::string&)> violated, bool blue_green = false)
+      : source_(std::move(source)), violated_(std::move(violated)), blue_green_(blue_green) {}
 
   const State& state() const { return state_; }
   TimePoint now() const { return now_; }
@@ -38,7 +38,11 @@ class World {
         return Feed(SpecChanged{RandomSpec()});
       case 1: {
         Spec spec = state_.spec;  // one thing only
-        Chance(2) ? void(spec.paused = !spec.paused) : void(spec.revision = RandomRevision());
+        if (Chance(6)) {
+          spec.blue_green = RandomBlueGreen();
+        } else {
+          Chance(2) ? void(spec.paused = !spec.paused) : void(spec.revision = RandomRevision());
+        }
         return Feed(SpecChanged{spec});
       }
       case 2:
@@ -126,7 +130,8 @@ class World {
     spec.revision = RandomRevision();
     spec.max_weight = kMaxima[source_(std::size(kMaxima))];
     spec.paused = Chance(8);
-    for (uint32_t n = source_(7); n > 0; --n) {
+    spec.blue_green = RandomBlueGreen();
+    for (uint32_t n = source_(blue_green_ ? 2 : 7); n > 0; --n) {
       switch (source_(4)) {
         case 0:
           spec.steps.push_back(Pause{});
@@ -135,10 +140,15 @@ class World {
           spec.steps.push_back(Pause{Duration(source_(15'000))});
           break;
         default:
-          spec.steps.push_back(SetWeight{source_(spec.max_weight + 1)});
+          if (!spec.blue_green) spec.steps.push_back(SetWeight{source_(spec.max_weight + 1)});
       }
     }
     return spec;
+  }
+
+  std::optional<BlueGreen> RandomBlueGreen() {
+    if (!blue_green_ && !Chance(3)) return std::nullopt;
+    return BlueGreen{Duration(Chance(4) ? 0 : source_(400'000))};
   }
 
   EndpointsObserved RandomEndpoints() {
@@ -212,13 +222,14 @@ class World {
   void CheckDecision(const State& before, const Event& event, const Decision& decision) {
     const State& after = decision.state;
     const Publish* publish = nullptr;
-    bool rejected = false;
+    bool rejected = false, woken = false;
     for (const Effect& effect : decision.effects) {
       if (const auto* found = std::get_if<Publish>(&effect)) {
         Check(publish == nullptr, "two publishes in one decision");
         publish = found;
       } else if (const auto* wake = std::get_if<WakeAt>(&effect)) {
         Check(wake->time > now_, "a wake in the past");
+        woken = true;
       }
       rejected = rejected || std::holds_alternative<Reject>(effect);
     }
@@ -226,6 +237,9 @@ class World {
       Check(decision.effects.size() == 1, "a rejection has other effects");
       Check(after == before, "a rejection changes the state");
     }
+    Check(rejected || after.previous.empty() ||
+              (woken && after.spec.blue_green && now_ < *after.previous_until),
+          "a revision is kept too long, or nothing ends it");
     if (publish != nullptr) CheckPublish(before, after, *publish);
     if (std::holds_alternative<Abort>(event) && !rejected) {
       Check(after.aborted, "an abort that is not aborted");
@@ -236,12 +250,25 @@ class World {
     if (same_rollout && after.step > before.step && !std::holds_alternative<Promote>(event)) {
       Check(EverybodyHoldsIt(), "a step is done that not every node has acknowledged");
     }
-    if (after.stable != before.stable && !before.stable.empty()) {
+    if (WentBack(before, after)) {
+      Check(before.previous_until && now_ < *before.previous_until, "a way back that is over");
+      Check(publish != nullptr && ShareOf(after.stable, *publish).part == after.spec.max_weight,
+            "the way back takes more than one generation");
+    } else if (after.stable != before.stable && !before.stable.empty()) {
       Check(after.stable == before.canary && after.canary.empty(), "stable becomes what was not the canary");
       Check(EverybodyHoldsIt(), "stable changes before every node has acknowledged");
-      Check(published_ == Publish{after.stable, "", after.spec.max_weight, 0},
+      Check(published_ && published_->stable == after.stable && published_->canary.empty() &&
+                published_->stable_weight == after.spec.max_weight,
             "stable changes without its split");
+      Check(published_ && published_->previous == after.previous,
+            "what the flip kept is not what is kept after it");
     }
+  }
+
+  /// Stable is the revision that was kept, without steps.
+  static bool WentBack(const State& before, const State& after) {
+    return !before.previous.empty() && after.stable == before.previous && after.previous.empty() &&
+           (after.canary.empty() || (after.canary == before.stable && after.aborted));
   }
 
   void CheckPublish(const State& before, const State& after, const Publish& publish) {
@@ -254,6 +281,13 @@ class World {
       Check(after.finishing && publish.stable == after.canary && publish.canary.empty(),
             "another revision than stable takes over before the end");
     }
+    Check(publish.previous.empty() ||
+              (publish.previous != publish.stable && publish.previous != publish.canary),
+          "a revision is published twice");
+    Check(publish.previous.empty() || after.spec.blue_green, "a revision is kept without blue-green");
+    Check(!after.spec.blue_green || publish.canary_weight == 0 || publish.stable_weight == 0 ||
+              !before.spec.blue_green,
+          "blue-green divides traffic");
     if (!publish.canary.empty())
       Check(publish.canary == after.canary, "a revision that is no canary is published");
     if (published_ && !after.canary.empty() && !before.stable.empty() &&
@@ -297,6 +331,9 @@ class World {
           "Degraded is: aborted");
     Check(s.canary.empty() || s.canary != s.stable, "the canary is stable");
     Check(s.history.size() <= kHistory, "too much history");
+    Check(s.previous.empty() == !s.previous_until.has_value(), "a revision is kept for no time");
+    Check(s.previous.empty() || (!s.history.empty() && s.history.back() == s.previous),
+          "what is kept is not the revision before");
     Check(s.stable.empty() == !published_.has_value(),
           "a stable revision is published, and nothing before it");
     if (!published_ || s.canary.empty()) return;
@@ -315,6 +352,7 @@ class World {
 
   Source source_;
   std::function<void(const std::string&)> violated_;
+  const bool blue_green_;
   State state_;
   TimePoint now_{Duration{1'700'000'000'000}};
   std::optional<Event> last_;

@@ -72,6 +72,7 @@ std::optional<Duration> ParseDuration(std::string_view text) {
 std::string Text(const Publish& publish) {
   std::string text = fmt::format("{}:{}", publish.stable, publish.stable_weight);
   if (!publish.canary.empty()) text += fmt::format(",{}:{}", publish.canary, publish.canary_weight);
+  if (!publish.previous.empty()) text += fmt::format(",{} kept", publish.previous);
   return text;
 }
 
@@ -183,6 +184,9 @@ class Player {
         spec_.max_weight = *max;
       } else if (key == "paused" && (value == "yes" || value == "no")) {
         spec_.paused = value == "yes";
+      } else if (const auto kept = ParseDuration(value); key == "blue-green" && (kept || value == "no")) {
+        spec_.blue_green.reset();
+        if (kept) spec_.blue_green = BlueGreen{*kept};
       } else if (key == "steps") {
         spec_.steps.clear();
         for (const std::string& step : List(value)) {
@@ -234,6 +238,8 @@ class Player {
         {"stable", state_.stable},
         {"canary", state_.canary},
         {"generation", std::to_string(state_.generation)},
+        {"previous", state_.previous},
+        {"kept", description.previous_remaining ? Text(*description.previous_remaining) : ""},
         {"history", Join(state_.history, ",")},
         {"paused", description.paused ? "yes" : "no"},
         {"remaining", description.pause_remaining ? Text(*description.pause_remaining) : ""},
