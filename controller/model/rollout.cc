@@ -38,10 +38,6 @@ constexpr Refusal kSpecRefused[] = {
     {"rollbackWindow", "Weir does not skip steps on the way back yet", "use weirctl promote --full"},
     {"analysis", kNoAnalysis, kRemove},
 };
-constexpr Refusal kStrategyRefused[] = {
-    {"blueGreen", "Weir does not carry out blue-green yet",
-     "use canary with steps setWeight: 0, pause: {}, setWeight: 100"},
-};
 constexpr Refusal kCanaryRefused[] = {
     {"analysis", kNoAnalysis, kWatch},
     {"canaryService", kByService, kRemove},
@@ -59,6 +55,18 @@ constexpr Refusal kCanaryRefused[] = {
     {"stableMetadata", "Weir does not write pods' metadata", kRemove},
     {"pingPong", kByService, kRemove},
 };
+constexpr Refusal kBlueGreenRefused[] = {
+    {"prePromotionAnalysis", kNoAnalysis, "use autoPromotionEnabled: false and promote by hand"},
+    {"postPromotionAnalysis", kNoAnalysis, "watch the flip, and abort within scaleDownDelaySeconds"},
+    {"previewReplicaCount", kNoScaling, kRemove},
+    {"maxUnavailable", kNoScaling, kRemove},
+    {"scaleDownDelayRevisionLimit", "Weir keeps one revision, the one before", kRemove},
+    {"abortScaleDownDelaySeconds", "Weir does not scale pods: what was aborted stays behind previewService",
+     kRemove},
+    {"antiAffinity", "Weir does not place pods", kRemove},
+    {"activeMetadata", "Weir does not write pods' metadata", kRemove},
+    {"previewMetadata", "Weir does not write pods' metadata", kRemove},
+};
 constexpr Refusal kRoutingRefused[] = {
     {"istio", kOwnRouting, kRemove},      {"nginx", kOwnRouting, kRemove},
     {"alb", kOwnRouting, kRemove},        {"smi", kOwnRouting, kRemove},
@@ -75,6 +83,8 @@ constexpr Refusal kStepRefused[] = {
     {"plugin", "Weir does not run Argo's step plugins", "remove the step"},
     {"replicaProgressThreshold", kNoScaling, "remove the step"},
 };
+constexpr int64_t kMaxSeconds = int64_t{365} * 24 * 3600;
+
 constexpr std::string_view kStepRule = "exactly one of setWeight, pause";
 
 /// 10 or "10s".
@@ -138,6 +148,74 @@ void ReadCanary(const Cursor& canary, engine::Spec& spec) {
   }
 }
 
+/// The pause before the flip, if there is one: the steps of a blue-green rollout.
+std::vector<engine::RolloutStep> ReadPromotion(const Cursor& blue_green) {
+  const auto seconds_field = blue_green.Find("autoPromotionSeconds");
+  const int64_t seconds = seconds_field ? seconds_field->Integer(0, kMaxSeconds).value_or(0) : 0;
+  if (blue_green.BooleanAt("autoPromotionEnabled").value_or(true)) {
+    if (seconds == 0) return {};
+    return {engine::Pause{std::chrono::seconds(seconds)}};
+  }
+  if (seconds > 0) {
+    // Argo's documents and Argo's controller do not agree on what this means.
+    seconds_field->Fail("it left out beside autoPromotionEnabled: false",
+                        "to promote after this time leave autoPromotionEnabled out; to promote by hand only, "
+                        "autoPromotionSeconds");
+  }
+  return {engine::Pause{}};
+}
+
+void ReadBlueGreen(const Cursor& blue_green, Rollout& rollout) {
+  if (!blue_green.ExpectMap({"activeService", "previewService", "autoPromotionEnabled",
+                             "autoPromotionSeconds", "scaleDownDelaySeconds"},
+                            kBlueGreenRefused)) {
+    return;
+  }
+  if (blue_green.Find("activeService")) {
+    const std::string active = ReadServiceName(blue_green, "activeService");
+    if (rollout.service.empty()) rollout.service = active;
+    if (active != rollout.service) {
+      blue_green.Find("activeService")
+          ->Fail(fmt::format("{}, as spec.service says", Quote(rollout.service)), "name the Service once");
+    }
+  } else if (rollout.service.empty()) {
+    blue_green.Require("activeService", "the name of the Service whose traffic is switched",
+                       "or give it in spec.service");
+  }
+  if (blue_green.Find("previewService")) {
+    rollout.preview_service = ReadServiceName(blue_green, "previewService");
+    if (!rollout.preview_service.empty() && rollout.preview_service == rollout.service) {
+      blue_green.Find("previewService")->Fail("another Service than the active one");
+    }
+  }
+  rollout.spec.steps = ReadPromotion(blue_green);
+  rollout.spec.blue_green.emplace();
+  if (const auto delay = blue_green.Find("scaleDownDelaySeconds")) {
+    if (const auto seconds = delay->Integer(0, kMaxSeconds))
+      rollout.spec.blue_green->scale_down_delay = std::chrono::seconds(*seconds);
+  }
+}
+
+/// One of canary and blueGreen.
+void ReadStrategy(const Cursor& strategy, Rollout& rollout) {
+  if (!strategy.ExpectMap({"canary", "blueGreen"})) return;
+  const auto canary = strategy.Find("canary");
+  const auto blue_green = strategy.Find("blueGreen");
+  if (canary && blue_green) {
+    strategy.FailText(Complaint("canary and blueGreen", "one of the two", "remove the other"));
+  } else if (blue_green) {
+    ReadBlueGreen(*blue_green, rollout);
+  } else if (canary) {
+    ReadCanary(*canary, rollout.spec);
+  } else {
+    const auto& entries = strategy.node().entries;
+    // An unknown field has been complained about already.
+    if (entries.empty() || entries[0].key == "canary" || entries[0].key == "blueGreen") {
+      strategy.Require("canary", "a map with steps", "for no steps at all write canary: {}");
+    }
+  }
+}
+
 }  // namespace
 
 Rollout ReadRollout(const Cursor& document, const Metadata& metadata) {
@@ -149,7 +227,12 @@ Rollout ReadRollout(const Cursor& document, const Metadata& metadata) {
                                 kSpecRefused)) {
     return rollout;
   }
-  rollout.service = ReadServiceName(*spec, "service");
+  const auto strategy = spec->Require("strategy", "a map with canary or blueGreen",
+                                      "for no steps at all write strategy: {canary: {}}");
+  // blueGreen may name it in activeService.
+  if (spec->Find("service") || !strategy || !strategy->Find("blueGreen")) {
+    rollout.service = ReadServiceName(*spec, "service");
+  }
   if (const auto label = spec->StringAt("revisionLabel")) {
     if (!IsLabelName(*label))
       spec->Find("revisionLabel")->Fail("the name of a label", "such as pod-template-hash");
@@ -170,17 +253,7 @@ Rollout ReadRollout(const Cursor& document, const Metadata& metadata) {
   if (const auto timeout = spec->Find("ackTimeout")) {
     rollout.ack_timeout = ReadDuration(*timeout, "leave it out for 10s").value_or(rollout.ack_timeout);
   }
-  const auto strategy =
-      spec->Require("strategy", "a map with canary", "for no steps at all write strategy: {canary: {}}");
-  if (strategy && strategy->ExpectMap({"canary"}, kStrategyRefused)) {
-    const bool other = !strategy->node().entries.empty() && !strategy->Find("canary");
-    const bool null_canary = other && strategy->node().entries[0].key == "canary";
-    if (const auto canary = strategy->Find("canary")) {
-      ReadCanary(*canary, rollout.spec);
-    } else if (!other || null_canary) {
-      strategy->Require("canary", "a map with steps", "for no steps at all write canary: {}");
-    }
-  }
+  if (strategy) ReadStrategy(*strategy, rollout);
   return rollout;
 }
 

@@ -99,6 +99,30 @@ TEST(Manifest, EndpointConditions) {
   }
 }
 
+TEST(Manifest, BlueGreen) {
+  const auto read = [](const std::string& fields) {
+    return One<Rollout>(
+        "apiVersion: weir.dev/v1alpha1\nkind: Rollout\nmetadata: {name: r}\nspec:\n  revision: v1\n"
+        "  strategy: {blueGreen: {activeService: a" +
+        fields + "}}\n");
+  };
+  const Rollout plain = read("");
+  EXPECT_EQ(plain.service, "a");
+  EXPECT_EQ(plain.preview_service, "");
+  EXPECT_TRUE(plain.spec.steps.empty()) << "promoted as soon as it is ready";
+  ASSERT_TRUE(plain.spec.blue_green);
+  EXPECT_EQ(plain.spec.blue_green->scale_down_delay, std::chrono::seconds(30));
+
+  const Rollout by_hand = read(", previewService: b, autoPromotionEnabled: false, scaleDownDelaySeconds: 0");
+  EXPECT_EQ(by_hand.preview_service, "b");
+  EXPECT_EQ(by_hand.spec.steps, (std::vector<engine::RolloutStep>{engine::Pause{}}));
+  EXPECT_EQ(by_hand.spec.blue_green->scale_down_delay, milliseconds(0));
+
+  const Rollout by_time = read(", autoPromotionEnabled: true, autoPromotionSeconds: 20");
+  EXPECT_EQ(by_time.spec.steps, (std::vector<engine::RolloutStep>{engine::Pause{milliseconds(20'000)}}));
+  EXPECT_TRUE(read(", autoPromotionSeconds: 0").spec.steps.empty());
+}
+
 TEST(Manifest, RolloutSteps) {
   const auto rollout = One<Rollout>(R"(
 apiVersion: weir.dev/v1alpha1
@@ -138,7 +162,7 @@ TEST(Manifest, EveryFieldOfArgosIsRefusedByName) {
     std::string spec = "strategy: {canary: {}}";
     const std::string with = "{" + std::string(field) + ": {}}";
     if (where == "spec") spec = "strategy: {canary: {}}, " + std::string(field) + ": {}";
-    if (where == "strategy") spec = "strategy: " + with;
+    if (where == "blueGreen") spec = "strategy: {blueGreen: " + with + "}";
     if (where == "canary") spec = "strategy: {canary: " + with + "}";
     if (where == "routing") spec = "strategy: {canary: {trafficRouting: " + with + "}}";
     if (where == "step") spec = "strategy: {canary: {steps: [" + with + "]}}";
@@ -152,7 +176,10 @@ TEST(Manifest, EveryFieldOfArgosIsRefusedByName) {
        {"workloadRef", "template", "selector", "replicas", "minReadySeconds", "restartAt",
         "revisionHistoryLimit", "progressDeadlineSeconds", "progressDeadlineAbort", "rollbackWindow",
         "analysis"}},
-      {"strategy", {"blueGreen"}},
+      {"blueGreen",
+       {"prePromotionAnalysis", "postPromotionAnalysis", "previewReplicaCount", "maxUnavailable",
+        "scaleDownDelayRevisionLimit", "abortScaleDownDelaySeconds", "antiAffinity", "activeMetadata",
+        "previewMetadata"}},
       {"canary",
        {"analysis", "canaryService", "stableService", "maxSurge", "maxUnavailable", "minPodsPerReplicaSet",
         "dynamicStableScale", "scaleDownDelaySeconds", "scaleDownDelayRevisionLimit",
