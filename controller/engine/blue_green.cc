@@ -1,5 +1,5 @@
-// Blue-green: the revision before stays in the split with weight 0 until scaleDownDelaySeconds have passed, so
-// that the way back is one generation that waits for nobody.
+// Blue-green: the revision before stays in the split with weight 0 until scaleDownDelaySeconds have passed,
+// so that the way back is one generation that waits for nobody.
 #include "controller/engine/machine.h"
 
 namespace weir::engine {
@@ -12,6 +12,7 @@ bool Machine::CanGoBack() const {
 
 /// Stable is what it was before the last flip; returns what it was until now.
 std::string Machine::GoBack() {
+  StopRuns();
   std::string left = std::exchange(state_.stable, std::exchange(state_.previous, ""));
   state_.previous_until.reset();
   if (!state_.history.empty()) state_.history.pop_back();  // `previous` is always the newest of it
@@ -36,6 +37,7 @@ void Machine::ReturnToPrevious() {
 void Machine::AbortAfterTheFlip() {
   state_.canary = GoBack();
   state_.aborted = true;
+  state_.full = false;
   Emit(Note{"aborted after the flip: all traffic back to revision " + state_.stable});
 }
 

@@ -55,7 +55,11 @@ std::string NodeRemarks(const State& state) {
 void DescribeCanary(const State& state, TimePoint now, Description& description) {
   const std::string at =
       "step " + std::to_string(state.step) + " of " + std::to_string(state.spec.steps.size());
-  if (state.spec.paused || state.hold == Hold::kUser) {
+  if (state.hold == Hold::kInconclusive) {
+    description.phase = Phase::kPaused;
+    description.paused = true;
+    description.message = state.reason + "; promote or resume to go on, or abort";
+  } else if (state.spec.paused || state.hold == Hold::kUser) {
     description.phase = Phase::kPaused;
     description.paused = true;
     description.message =
@@ -68,6 +72,8 @@ void DescribeCanary(const State& state, TimePoint now, Description& description)
     DescribePause(state, now, at, description);
   } else if (state.delivery != Delivery::kAcked) {
     description.message = WaitsForNodes(state);
+  } else if (state.foreground && !state.foreground->outcome) {
+    description.message = AnalysisText(state.foreground->where, state.foreground->step) + " is at work";
   }
 }
 
@@ -82,8 +88,9 @@ Description Describe(const State& state, TimePoint now) {
     description.phase = Phase::kHealthy;
   } else if (state.aborted) {
     description.phase = Phase::kDegraded;
-    description.message =
-        "revision " + state.canary + " was aborted; retry it, undo, or name another revision";
+    description.message = "revision " + state.canary + " was aborted" +
+                          (state.reason.empty() ? "" : ": " + state.reason) +
+                          "; retry it, undo, or name another revision";
   } else {
     DescribeCanary(state, now, description);
   }

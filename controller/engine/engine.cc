@@ -6,6 +6,16 @@
 
 namespace weir::engine {
 
+namespace {
+
+/// What is kept and for how long may change in mid-rollout; all else of blue-green may not.
+bool OtherStrategy(const Spec& a, const Spec& b) {
+  if (a.blue_green.has_value() != b.blue_green.has_value()) return true;
+  return a.blue_green && a.blue_green->post_promotion != b.blue_green->post_promotion;
+}
+
+}  // namespace
+
 // ---- facts
 
 void Machine::On(const SpecChanged& event) {
@@ -22,7 +32,7 @@ void Machine::On(const SpecChanged& event) {
     Want(event.spec.revision);
   } else if (!state_.canary.empty() && !state_.aborted &&
              (event.spec.steps != before.steps || event.spec.max_weight != before.max_weight ||
-              event.spec.blue_green.has_value() != before.blue_green.has_value())) {
+              event.spec.background != before.background || OtherStrategy(event.spec, before))) {
     Emit(Note{"the steps were changed: starting again from step 0"});
     Begin(state_.canary);
   }
@@ -34,6 +44,7 @@ void Machine::Want(const std::string& revision) {
     Emit(Note{"revision " + revision + " is the first: stable at once"});
   } else if (revision == state_.stable) {
     Emit(Note{"back to stable revision " + revision});
+    StopRuns();
     state_.canary.clear();
     state_.aborted = false;
     state_.finishing = false;
@@ -50,12 +61,17 @@ void Machine::Want(const std::string& revision) {
 
 void Machine::Begin(const std::string& revision) {
   if (revision == state_.previous) DropPrevious();  // a variant once, not twice
+  StopRuns();
+  ++state_.attempt;
+  state_.background_runs = 0;
+  state_.full = false;
   state_.canary = revision;
   state_.step = 0;
   state_.finishing = false;
   state_.aborted = false;
   state_.started = now_;
   state_.hold = Hold::kNone;
+  state_.reason.clear();
   state_.manual_weight.reset();
   if (state_.spec.paused) state_.manual_weight = 0;  // paused before the first step: nothing yet
   ClearPause();
@@ -78,6 +94,9 @@ void Machine::On(const Restarted&) {
   // Whether the last effects were carried out is not known: they are harmless twice.
   if (state_.spec.revision != state_.given.revision) Emit(SetRevision{state_.spec.revision});
   publish_again_ = state_.delivery != Delivery::kNone;
+  for (const auto* run : {&state_.foreground, &state_.background}) {
+    if (*run && !(*run)->outcome) EmitStart(**run);
+  }
 }
 
 // ---- commands
@@ -97,16 +116,19 @@ bool Machine::RefuseUnlessUnderWay(const char* verb) {
 void Machine::On(const Promote& event) {
   if (RefuseUnlessUnderWay("promote")) return;
   if (!CanaryReady()) return Refuse("revision " + state_.canary + " has no ready endpoint to promote");
-  if (state_.finishing && !OnHold()) {
+  if (state_.finishing && !OnHold() && (!state_.foreground || !event.full)) {
+    if (state_.foreground) return Refuse("analysis after promotion is at work: promote --full skips it");
     return Refuse("the last step is done: revision " + state_.canary +
                   " becomes stable when every node has acknowledged");
   }
   const bool held = OnHold();
   EndHold();
   if (event.full) {
+    StopRuns();
     ClearPause();
     state_.step = static_cast<uint32_t>(state_.spec.steps.size());
     state_.finishing = true;
+    state_.full = true;
   } else if (!held || state_.pause_started) {
     SkipStep();
   }
@@ -115,11 +137,18 @@ void Machine::On(const Promote& event) {
 void Machine::On(const Abort&) {
   if (state_.canary.empty() && CanGoBack()) return AbortAfterTheFlip();
   if (RefuseUnlessUnderWay("abort")) return;
+  AbortBecause("");
+}
+
+void Machine::AbortBecause(std::string reason) {
+  StopRuns();
   state_.aborted = true;
   state_.finishing = false;
   EndHold();
   ClearPause();
-  Emit(Note{"aborted: all traffic back to revision " + state_.stable});
+  Emit(Note{"aborted" + (reason.empty() ? "" : " (" + reason + ")") + ": all traffic back to revision " +
+            state_.stable});
+  state_.reason = std::move(reason);
 }
 
 void Machine::On(const Retry&) {
@@ -181,6 +210,7 @@ void Machine::ClearPause() {
 
 void Machine::EndHold() {
   state_.hold = Hold::kNone;
+  state_.reason.clear();
   state_.spec.paused = false;
   state_.manual_weight.reset();
 }

@@ -9,7 +9,7 @@
 
 namespace weir::engine {
 
-/// {"version": 2, ...}; FromJson(ToJson(s)) == s.
+/// {"version": 3, ...}; FromJson(ToJson(s)) == s.
 std::string ToJson(const State& state);
 /// DATA_LOSS naming the field for text that is not such a state, or of a version it does not know.
 Result<State> FromJson(std::string_view json);

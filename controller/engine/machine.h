@@ -27,6 +27,7 @@ class Machine {
   void On(const Resume&);
   void On(const SetWeightByHand& event);
   void On(const Undo& event);
+  void On(const AnalysisFinished& event);
 
   /// Goes as far as the facts allow, then says what must be in force and when to look again.
   void Advance();
@@ -39,7 +40,7 @@ class Machine {
     rejected_ = true;
     Emit(Reject{std::move(reason)});
   }
-  bool OnHold() const { return state_.hold == Hold::kUser || state_.spec.paused; }
+  bool OnHold() const { return state_.hold != Hold::kNone || state_.spec.paused; }
   bool CanaryReady() const {
     const auto ready = state_.ready.find(state_.canary);
     return ready != state_.ready.end() && ready->second > 0;
@@ -52,6 +53,7 @@ class Machine {
   void Begin(const std::string& revision);
   void ClearPause();
   void EndHold();
+  void AbortBecause(std::string reason);
 
   // progress.cc: steps, weights, the end
   void SkipStep();
@@ -62,6 +64,16 @@ class Machine {
   Publish WantedPublish() const;
   void PublishIfChanged();
   void Wake();
+
+  // analysis.cc
+  void Judge(const AnalysisRun& run, const std::string& message);
+  bool FinishedRun(std::optional<AnalysisRun>& slot, AnalysisWhere where, const Analysis& analysis);
+  void EmitStart(const AnalysisRun& run);
+  std::string RunId(AnalysisWhere where) const;
+  void KeepBackground();
+  void StopRun(std::optional<AnalysisRun>& slot);
+  void StopRuns();
+  bool PostPromotionDone();
 
   // blue_green.cc: the revision before
   bool CanGoBack() const;

@@ -7,6 +7,7 @@ namespace weir::engine {
 
 void Machine::SkipStep() {
   ClearPause();
+  StopRun(state_.foreground);
   if (state_.step < state_.spec.steps.size()) ++state_.step;
 }
 
@@ -47,8 +48,8 @@ void Machine::PublishIfChanged() {
   const Publish wanted = WantedPublish();
   if (wanted.stable.empty()) return;
   if (state_.delivery != Delivery::kNone && wanted.stable == state_.published_stable &&
-      wanted.canary == state_.published_canary && wanted.canary_weight == state_.published_weight && wanted.previous == state_.published_previous &&
-      state_.spec.max_weight == state_.published_max_weight) {
+      wanted.canary == state_.published_canary && wanted.canary_weight == state_.published_weight &&
+      wanted.previous == state_.published_previous && state_.spec.max_weight == state_.published_max_weight) {
     return;
   }
   publish_again_ = false;
@@ -64,6 +65,7 @@ void Machine::PublishIfChanged() {
 }
 
 void Machine::Complete() {
+  StopRuns();
   KeepPrevious(KeptAtTheFlip());
   state_.history.push_back(std::exchange(state_.stable, std::exchange(state_.canary, "")));
   if (state_.history.size() > kHistory) state_.history.erase(state_.history.begin());
@@ -75,7 +77,7 @@ void Machine::Complete() {
 bool Machine::TryStep() {
   if (!Delivered()) return false;
   if (state_.finishing) {
-    Complete();
+    if (PostPromotionDone()) Complete();
     return false;
   }
   if (state_.step >= state_.spec.steps.size()) {
@@ -88,6 +90,10 @@ bool Machine::TryStep() {
       if (pause->duration) state_.pause_until = now_ + *pause->duration;
     }
     if (!state_.pause_until || now_ < *state_.pause_until) return false;
+  }
+  if (const auto* analysis = std::get_if<Analysis>(&state_.spec.steps[state_.step])) {
+    const AnalysisWhere where = state_.spec.blue_green ? AnalysisWhere::kPrePromotion : AnalysisWhere::kStep;
+    if (!FinishedRun(state_.foreground, where, *analysis)) return false;
   }
   SkipStep();
   return true;
@@ -108,6 +114,7 @@ void Machine::Advance() {
   PublishIfChanged();
   while (!state_.canary.empty() && !state_.aborted && !OnHold() && CanaryReady() && TryStep())
     PublishIfChanged();
+  KeepBackground();
   if (publish_again_) Emit(WantedPublish());
   Wake();
 }

@@ -24,7 +24,13 @@ class RandomState {
     state.step = Number<uint32_t>();
     state.finishing = Coin();
     state.aborted = Coin();
-    state.hold = Coin() ? Hold::kUser : Hold::kNone;
+    state.full = Coin();
+    state.reason = Text();
+    state.attempt = Number<uint32_t>();
+    state.background_runs = Number<uint32_t>();
+    state.foreground = MakeRun();
+    state.background = MakeRun();
+    state.hold = static_cast<Hold>(random_() % 3);
     if (Coin()) state.manual_weight = Number<uint32_t>();
     if (Coin()) state.pause_started = Time();
     if (Coin()) state.pause_until = Time();
@@ -72,11 +78,34 @@ class RandomState {
     for (size_t n = random_() % 4; n > 0; --n) texts.push_back(Text());
     return texts;
   }
+  Analysis MakeAnalysis() {
+    Analysis analysis{.templates = Texts(), .dry_run = Texts(), .until_confident = Coin()};
+    for (const std::string& name : Texts())
+      analysis.args.push_back({name, Text(), static_cast<AnalysisArg::From>(random_() % 3)});
+    for (const std::string& name : Texts()) analysis.retention.push_back({name, Number<uint32_t>()});
+    if (Coin()) analysis.limit = Duration(Number<int64_t>());
+    return analysis;
+  }
+  std::optional<AnalysisRun> MakeRun() {
+    if (Coin()) return std::nullopt;
+    AnalysisRun run{.id = Text(),
+                    .where = static_cast<AnalysisWhere>(random_() % 4),
+                    .step = Number<uint32_t>(),
+                    .analysis = MakeAnalysis()};
+    if (Coin()) run.outcome = static_cast<Outcome>(random_() % 4);
+    return run;
+  }
   Spec MakeSpec() {
     Spec spec{.revision = Text(), .max_weight = Number<uint32_t>(), .paused = Coin()};
-    if (Coin()) spec.blue_green = BlueGreen{Duration(Number<int64_t>())};
+    if (Coin()) {
+      spec.blue_green = BlueGreen{.scale_down_delay = Duration(Number<int64_t>())};
+      if (Coin()) spec.blue_green->post_promotion = MakeAnalysis();
+    }
+    if (Coin()) spec.background = {MakeAnalysis(), Number<uint32_t>()};
     for (size_t n = random_() % 5; n > 0; --n) {
-      if (Coin()) {
+      if (Coin() && Coin()) {
+        spec.steps.push_back(MakeAnalysis());
+      } else if (Coin()) {
         spec.steps.push_back(SetWeight{Number<uint32_t>()});
       } else {
         spec.steps.push_back(Coin() ? Pause{} : Pause{Duration(Number<int64_t>())});
@@ -103,7 +132,7 @@ TEST(EngineJsonTest, TheTextOfAStateStaysReadable) {
   State state;
   state.spec = {.revision = "v2", .steps = {SetWeight{20}, Pause{}, Pause{Duration(10'000)}}};
   const std::string text = ToJson(state);
-  EXPECT_EQ(text.rfind(R"({"version":2,"spec":{"revision":"v2",)", 0), 0u) << text;
+  EXPECT_EQ(text.rfind(R"({"version":3,"spec":{"revision":"v2",)", 0), 0u) << text;
   EXPECT_NE(text.find(R"("steps":[{"setWeight":20},{"pauseMs":null},{"pauseMs":10000}])"), std::string::npos)
       << text;
 }
@@ -113,10 +142,10 @@ TEST(EngineJsonTest, ErrorsNameTheField) {
     const char *from, *to, *message;
   };
   const Case cases[] = {
-      {R"("version":2)", R"("version":3)", "version is 3, expected 1 to 2"},
-      {R"("version":2)", R"("version":0)", "version is 0, expected 1 to 2"},
-      {R"("version":2,)", "", "version is missing"},
-      {R"("version":2)", R"("version":"1")", R"(version is "1", expected an integer)"},
+      {R"("version":3)", R"("version":4)", "version is 4, expected 1 to 3"},
+      {R"("version":3)", R"("version":0)", "version is 0, expected 1 to 3"},
+      {R"("version":3,)", "", "version is missing"},
+      {R"("version":3)", R"("version":"1")", R"(version is "1", expected an integer)"},
       {R"("stable":"v1")", R"("stable":7)", "stable is 7, expected a string"},
       {R"("stable":"v1",)", "", "stable is missing"},
       {R"("stable":"v1")", R"("stable":"v1","colour":"blue")", "colour is not a field of this version"},
@@ -124,7 +153,8 @@ TEST(EngineJsonTest, ErrorsNameTheField) {
       {R"("step":1)", R"("step":4294967296)", "step is 4294967296, expected an integer"},
       {R"("step":1)", R"("step":1.5)", "step is 1.5E0, expected an integer"},
       {R"("aborted":false)", R"("aborted":0)", "aborted is 0, expected true or false"},
-      {R"("hold":"user")", R"("hold":"me")", R"(hold is "me", expected one of "none", "user")"},
+      {R"("hold":"user")", R"("hold":"me")",
+       R"(hold is "me", expected one of "none", "user", "inconclusive")"},
       {R"("delivery":"acked")", R"("delivery":null)", "delivery is null, expected a string"},
       {R"("history":["v0"])", R"("history":["v0",1])", "history[1] is 1, expected a string"},
       {R"("history":["v0"])", R"("history":{})", "history is {}, expected an array"},
@@ -138,6 +168,8 @@ TEST(EngineJsonTest, ErrorsNameTheField) {
        R"(pauseUntilMs is "noon", expected an integer)"},
       {R"("blueGreen":null)", R"("blueGreen":{"delayMs":1})", "blueGreen.scaleDownDelayMs is missing"},
       {R"("previous":"",)", "", "previous is missing"},
+      {R"("foreground":null)", R"("foreground":{"id":"x"})", "foreground.where is missing"},
+      {R"("reason":"",)", "", "reason is missing"},
       {R"("acks":{)", R"("acks":{"late":1,)", "acks.late is not a field"},
       {R"("desired":2,)", "", "acks.desired is missing"},
       {"}", "", "not JSON"},

@@ -8,6 +8,7 @@
 #include <functional>
 #include <iterator>
 #include <optional>
+#include <set>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -59,6 +60,8 @@ class World {
       case 10:
         now_ += Duration(source_(20'000));
         return Feed(Tick{});
+      case 12:
+        return Feed(RandomVerdict());
       case 11:
         unanswered_ = false;  // the end of the process before the effect, or just after
         return Feed(Restarted{});
@@ -81,6 +84,9 @@ class World {
     for (size_t i = 0; i < 100 && !Done(); ++i) {
       AnswerPublish();
       Feed(AcksObserved{{.generation = generation_, .desired = 2, .acked = 2}});
+      if (state_.foreground && !state_.foreground->outcome) {
+        Feed(AnalysisFinished{state_.foreground->id, Outcome::kSuccessful, ""});
+      }
       if (Describe(state_, now_).phase != Phase::kPaused) continue;
       if (state_.pause_until) {
         now_ = std::max(now_, *state_.pause_until);
@@ -99,6 +105,7 @@ class World {
     Decision decision = Step(before, event, now_);
     Observe(event);
     CheckDecision(before, event, decision);
+    CheckRuns(before, event, decision);
     CheckTwice(event, decision);
     for (const Effect& effect : decision.effects) {
       const auto* publish = std::get_if<Publish>(&effect);
@@ -131,10 +138,14 @@ class World {
     spec.max_weight = kMaxima[source_(std::size(kMaxima))];
     spec.paused = Chance(8);
     spec.blue_green = RandomBlueGreen();
+    if (!spec.blue_green && Chance(3)) spec.background = {Analysis{.templates = {"beside"}}, source_(4)};
     for (uint32_t n = source_(blue_green_ ? 2 : 7); n > 0; --n) {
-      switch (source_(4)) {
+      switch (source_(5)) {
         case 0:
           spec.steps.push_back(Pause{});
+          break;
+        case 2:
+          spec.steps.push_back(Analysis{.templates = {"step"}});
           break;
         case 1:
           spec.steps.push_back(Pause{Duration(source_(15'000))});
@@ -148,7 +159,19 @@ class World {
 
   std::optional<BlueGreen> RandomBlueGreen() {
     if (!blue_green_ && !Chance(3)) return std::nullopt;
-    return BlueGreen{Duration(Chance(4) ? 0 : source_(400'000))};
+    BlueGreen blue_green{.scale_down_delay = Duration(Chance(4) ? 0 : source_(400'000))};
+    if (Chance(3)) blue_green.post_promotion = Analysis{.templates = {"post"}};
+    return blue_green;
+  }
+
+  /// Mostly of a run at work, else of one that is over or never was.
+  AnalysisFinished RandomVerdict() {
+    static constexpr Outcome kOutcomes[] = {Outcome::kSuccessful, Outcome::kSuccessful, Outcome::kFailed,
+                                            Outcome::kError, Outcome::kInconclusive};
+    AnalysisFinished verdict{"v1-1-pre", kOutcomes[source_(std::size(kOutcomes))], "m"};
+    const std::set<std::string>& runs = running_.empty() || Chance(5) ? all_runs_ : running_;
+    if (!runs.empty()) verdict.run_id = *std::next(runs.begin(), source_(static_cast<uint32_t>(runs.size())));
+    return verdict;
   }
 
   EndpointsObserved RandomEndpoints() {
@@ -265,6 +288,37 @@ class World {
     }
   }
 
+  /// What the application would have at work is what the state holds, and a verdict does what it must.
+  void CheckRuns(const State& before, const Event& event, const Decision& decision) {
+    const State& after = decision.state;
+    const auto* verdict = std::get_if<AnalysisFinished>(&event);
+    const bool news = verdict != nullptr && running_.erase(verdict->run_id) > 0;
+    if (verdict != nullptr && !news) Check(after == before, "a stale verdict changes the state");
+    const bool bad = news && (verdict->outcome == Outcome::kFailed || verdict->outcome == Outcome::kError);
+    if (bad) Check(after.aborted && !after.reason.empty(), "a bad verdict does not abort");
+    if (news && verdict->outcome == Outcome::kInconclusive) {
+      Check(Describe(after, now_).phase == Phase::kPaused && after.hold == Hold::kInconclusive,
+            "an Inconclusive one does not pause");
+    }
+    for (const Effect& effect : decision.effects) {
+      if (const auto* start = std::get_if<StartAnalysis>(&effect)) {
+        Check(start->stable == after.stable && start->canary == after.canary && !start->canary.empty(),
+              "a run of other revisions");
+        const bool known = !all_runs_.insert(start->run_id).second;
+        Check(!known || std::holds_alternative<Restarted>(event), "a run's name is used twice");
+        running_.insert(start->run_id);
+      } else if (const auto* stop = std::get_if<StopAnalysis>(&effect)) {
+        Check(running_.erase(stop->run_id) > 0, "a run that is not at work is stopped");
+      }
+    }
+    std::set<std::string> held;
+    for (const auto* slot : {&after.foreground, &after.background}) {
+      if (*slot && !(*slot)->outcome) held.insert((*slot)->id);
+    }
+    Check(held == running_, "the runs at work are not those of the state");
+    Check(held.empty() || (!after.canary.empty() && !after.aborted), "a run without a rollout");
+  }
+
   /// Stable is the revision that was kept, without steps.
   static bool WentBack(const State& before, const State& after) {
     return !before.previous.empty() && after.stable == before.previous && after.previous.empty() &&
@@ -306,7 +360,7 @@ class World {
           using E = std::decay_t<decltype(concrete)>;
           constexpr bool fact = std::is_same_v<E, SpecChanged> || std::is_same_v<E, EndpointsObserved> ||
                                 std::is_same_v<E, Published> || std::is_same_v<E, AcksObserved> ||
-                                std::is_same_v<E, Tick>;
+                                std::is_same_v<E, Tick> || std::is_same_v<E, AnalysisFinished>;
           if constexpr (fact || std::is_same_v<E, Restarted>) {
             const Decision again = Step(decision.state, event, now_);
             Check(again.state == decision.state, "the same fact twice changes the state");
@@ -358,6 +412,7 @@ class World {
   std::optional<Event> last_;
   uint64_t generation_ = 0;
   bool unanswered_ = false;
+  std::set<std::string> running_, all_runs_;
   std::optional<Publish> published_;  // the last one
   uint64_t held_generation_ = 0;      // its generation, 0 until answered
   std::optional<Acks> acks_;          // of that generation

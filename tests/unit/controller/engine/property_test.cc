@@ -34,7 +34,7 @@ class Trial {
 };
 
 TEST(EnginePropertyTest, RandomEventsKeepTheInvariants) {
-  uint32_t rollouts = 0, aborted = 0, weighted = 0, finished = 0;
+  uint32_t rollouts = 0, aborted = 0, weighted = 0, finished = 0, judged = 0, inconclusive = 0;
   for (uint32_t seed = 1; seed <= 3000 && !HasFailure(); ++seed) {
     Trial run(seed);
     for (int i = 0; i < 40; ++i) {
@@ -42,6 +42,8 @@ TEST(EnginePropertyTest, RandomEventsKeepTheInvariants) {
       const State& state = run.world().state();
       rollouts += !state.canary.empty();
       aborted += state.aborted;
+      judged += state.aborted && !state.reason.empty();
+      inconclusive += state.hold == Hold::kInconclusive;
       weighted += state.published_weight > 0;
       finished += !state.history.empty();
     }
@@ -51,6 +53,8 @@ TEST(EnginePropertyTest, RandomEventsKeepTheInvariants) {
   EXPECT_GT(aborted, 1'000u);
   EXPECT_GT(weighted, 2'000u);
   EXPECT_GT(finished, 1'000u);
+  EXPECT_GT(judged, 200u);
+  EXPECT_GT(inconclusive, 50u);
 }
 
 TEST(EnginePropertyTest, RandomEventsKeepTheInvariantsOfBlueGreen) {
