@@ -7,6 +7,7 @@
 
 #include "controller/model/kinds.h"
 #include "controller/model/manifest.h"
+#include "controller/model/rollout_analysis.h"
 
 namespace weir::model {
 namespace {
@@ -14,8 +15,6 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr std::string_view kRemove = "remove it";
-constexpr std::string_view kNoAnalysis = "Weir does not carry out analysis yet";
-constexpr std::string_view kWatch = "use a pause and promote or abort by hand";
 constexpr std::string_view kStandalone = "it needs Kubernetes, which Weir does not read yet";
 constexpr std::string_view kNameRevision = "name the revision in spec.revision";
 constexpr std::string_view kNoScaling = "Weir does not scale pods";
@@ -36,10 +35,9 @@ constexpr Refusal kSpecRefused[] = {
      "use weirctl status --timeout"},
     {"progressDeadlineAbort", "Weir has no deadline for progress yet", "use weirctl status --timeout"},
     {"rollbackWindow", "Weir does not skip steps on the way back yet", "use weirctl promote --full"},
-    {"analysis", kNoAnalysis, kRemove},
+    {"analysis", "the last runs of a rollout are kept", kRemove},
 };
 constexpr Refusal kCanaryRefused[] = {
-    {"analysis", kNoAnalysis, kWatch},
     {"canaryService", kByService, kRemove},
     {"stableService", kByService, kRemove},
     {"maxSurge", kNoScaling, kRemove},
@@ -56,8 +54,6 @@ constexpr Refusal kCanaryRefused[] = {
     {"pingPong", kByService, kRemove},
 };
 constexpr Refusal kBlueGreenRefused[] = {
-    {"prePromotionAnalysis", kNoAnalysis, "use autoPromotionEnabled: false and promote by hand"},
-    {"postPromotionAnalysis", kNoAnalysis, "watch the flip, and abort within scaleDownDelaySeconds"},
     {"previewReplicaCount", kNoScaling, kRemove},
     {"maxUnavailable", kNoScaling, kRemove},
     {"scaleDownDelayRevisionLimit", "Weir keeps one revision, the one before", kRemove},
@@ -78,33 +74,16 @@ constexpr Refusal kStepRefused[] = {
     {"setCanaryScale", kNoScaling, "remove the step"},
     {"setHeaderRoute", "connect() sees addresses, not headers", "remove the step"},
     {"setMirrorRoute", "connect() opens one connection and cannot mirror it", "remove the step"},
-    {"analysis", kNoAnalysis, kWatch},
     {"experiment", "Weir does not carry out experiments yet", "remove the step"},
     {"plugin", "Weir does not run Argo's step plugins", "remove the step"},
     {"replicaProgressThreshold", kNoScaling, "remove the step"},
 };
 constexpr int64_t kMaxSeconds = int64_t{365} * 24 * 3600;
 
-constexpr std::string_view kStepRule = "exactly one of setWeight, pause";
-
-/// 10 or "10s".
-std::optional<milliseconds> ReadDuration(const Cursor& field, std::string_view if_zero) {
-  const YamlNode& node = field.node();
-  const bool integer = node.plain && TypeOfPlain(node.text) == PlainType::kInteger;
-  const bool text = !node.plain || TypeOfPlain(node.text) == PlainType::kString;
-  std::optional<milliseconds> duration;
-  if (node.kind == YamlNode::Kind::kScalar && (integer || text)) duration = ParseDuration(node.text);
-  if (!duration) {
-    field.Fail("a duration: seconds (10), or a string such as 10s, 5m, 1h30m or 250ms");
-  } else if (*duration == milliseconds{0}) {
-    field.Fail("a duration above 0", if_zero);
-    duration.reset();
-  }
-  return duration;
-}
+constexpr std::string_view kStepRule = "exactly one of setWeight, pause, analysis";
 
 std::optional<engine::RolloutStep> ReadStep(const Cursor& step, uint32_t max_weight) {
-  if (!step.ExpectMap({"setWeight", "pause"}, kStepRefused)) return std::nullopt;
+  if (!step.ExpectMap({"setWeight", "pause", "analysis"}, kStepRefused)) return std::nullopt;
   const auto& entries = step.node().entries;
   if (entries.size() != 1) {
     std::string found = entries.empty() ? "an empty step" : fmt::format("{} fields:", entries.size());
@@ -121,6 +100,11 @@ std::optional<engine::RolloutStep> ReadStep(const Cursor& step, uint32_t max_wei
     if (!value) return std::nullopt;
     return engine::SetWeight{static_cast<uint32_t>(*value)};
   }
+  if (entries[0].key == "analysis") {
+    const auto analysis = step.Require("analysis", "a map with templates");
+    if (!analysis) return std::nullopt;
+    return ReadAnalysis(*analysis);
+  }
   if (entries[0].key != "pause") return std::nullopt;  // has been refused
   const auto pause = step.Require("pause", "{} or {duration: ...}", "to wait until promoted write pause: {}");
   if (!pause || !pause->ExpectMap({"duration"})) return std::nullopt;
@@ -133,28 +117,32 @@ std::optional<engine::RolloutStep> ReadStep(const Cursor& step, uint32_t max_wei
 }
 
 void ReadCanary(const Cursor& canary, engine::Spec& spec) {
-  if (!canary.ExpectMap({"steps", "trafficRouting"}, kCanaryRefused)) return;
+  if (!canary.ExpectMap({"steps", "trafficRouting", "analysis"}, kCanaryRefused)) return;
   if (const auto routing = canary.Find("trafficRouting");
       routing && routing->ExpectMap({"maxTrafficWeight"}, kRoutingRefused)) {
     if (const auto max = routing->Find("maxTrafficWeight")) {
       spec.max_weight = static_cast<uint32_t>(max->Integer(1, kMaxWeight).value_or(spec.max_weight));
     }
   }
-  const auto steps = canary.Find("steps");
-  if (!steps) return;  // straight to all traffic
-  const auto items = steps->Items();
-  for (const Cursor& item : items) {
-    if (auto step = ReadStep(item, spec.max_weight)) spec.steps.push_back(*step);
+  size_t count = 0;
+  if (const auto steps = canary.Find("steps")) {  // else straight to all traffic
+    const auto items = steps->Items();
+    count = items.size();
+    for (const Cursor& item : items) {
+      if (auto step = ReadStep(item, spec.max_weight)) spec.steps.push_back(*std::move(step));
+    }
   }
+  if (const auto analysis = canary.Find("analysis"))
+    spec.background = ReadBackgroundAnalysis(*analysis, count);
 }
 
-/// The pause before the flip, if there is one: the steps of a blue-green rollout.
-std::vector<engine::RolloutStep> ReadPromotion(const Cursor& blue_green) {
+/// The pause before the flip, if there is one.
+std::optional<engine::Pause> ReadPromotion(const Cursor& blue_green) {
   const auto seconds_field = blue_green.Find("autoPromotionSeconds");
   const int64_t seconds = seconds_field ? seconds_field->Integer(0, kMaxSeconds).value_or(0) : 0;
   if (blue_green.BooleanAt("autoPromotionEnabled").value_or(true)) {
-    if (seconds == 0) return {};
-    return {engine::Pause{std::chrono::seconds(seconds)}};
+    if (seconds == 0) return std::nullopt;
+    return engine::Pause{std::chrono::seconds(seconds)};
   }
   if (seconds > 0) {
     // Argo's documents and Argo's controller do not agree on what this means.
@@ -162,13 +150,14 @@ std::vector<engine::RolloutStep> ReadPromotion(const Cursor& blue_green) {
                         "to promote after this time leave autoPromotionEnabled out; to promote by hand only, "
                         "autoPromotionSeconds");
   }
-  return {engine::Pause{}};
+  return engine::Pause{};
 }
 
 void ReadBlueGreen(const Cursor& blue_green, Rollout& rollout) {
-  if (!blue_green.ExpectMap({"activeService", "previewService", "autoPromotionEnabled",
-                             "autoPromotionSeconds", "scaleDownDelaySeconds"},
-                            kBlueGreenRefused)) {
+  if (!blue_green.ExpectMap(
+          {"activeService", "previewService", "autoPromotionEnabled", "autoPromotionSeconds",
+           "scaleDownDelaySeconds", "prePromotionAnalysis", "postPromotionAnalysis"},
+          kBlueGreenRefused)) {
     return;
   }
   if (blue_green.Find("activeService")) {
@@ -188,8 +177,12 @@ void ReadBlueGreen(const Cursor& blue_green, Rollout& rollout) {
       blue_green.Find("previewService")->Fail("another Service than the active one");
     }
   }
-  rollout.spec.steps = ReadPromotion(blue_green);
+  if (const auto analysis = blue_green.Find("prePromotionAnalysis"))
+    rollout.spec.steps.push_back(ReadAnalysis(*analysis));
+  if (const auto pause = ReadPromotion(blue_green)) rollout.spec.steps.push_back(*pause);
   rollout.spec.blue_green.emplace();
+  if (const auto analysis = blue_green.Find("postPromotionAnalysis"))
+    rollout.spec.blue_green->post_promotion = ReadAnalysis(*analysis);
   if (const auto delay = blue_green.Find("scaleDownDelaySeconds")) {
     if (const auto seconds = delay->Integer(0, kMaxSeconds))
       rollout.spec.blue_green->scale_down_delay = std::chrono::seconds(*seconds);
@@ -217,6 +210,21 @@ void ReadStrategy(const Cursor& strategy, Rollout& rollout) {
 }
 
 }  // namespace
+
+std::optional<milliseconds> ReadDuration(const Cursor& field, std::string_view if_zero) {
+  const YamlNode& node = field.node();
+  const bool integer = node.plain && TypeOfPlain(node.text) == PlainType::kInteger;
+  const bool text = !node.plain || TypeOfPlain(node.text) == PlainType::kString;
+  std::optional<milliseconds> duration;
+  if (node.kind == YamlNode::Kind::kScalar && (integer || text)) duration = ParseDuration(node.text);
+  if (!duration) {
+    field.Fail("a duration: seconds (10), or a string such as 10s, 5m, 1h30m or 250ms");
+  } else if (*duration == milliseconds{0}) {
+    field.Fail("a duration above 0", if_zero);
+    duration.reset();
+  }
+  return duration;
+}
 
 Rollout ReadRollout(const Cursor& document, const Metadata& metadata) {
   Rollout rollout;

@@ -107,6 +107,32 @@ class Checker {
     CheckExists("Rollout", rollout.key, "spec.service", rollout.service);
     CheckOwner("Rollout", rollout.key, "spec.service", rollout.service);
     if (!rollout.preview_service.empty()) CheckPreview(rollout);
+    RefuseAnalysis(rollout);
+  }
+
+  /// Until the controller can carry out what the engine asks for.
+  void RefuseAnalysis(const Rollout& rollout) {
+    const auto refuse = [&](std::string_view field, std::string_view remedy) {
+      Add("Rollout", rollout.key, field,
+          Complaint("analysis", "it left out: Weir does not carry out analysis yet", remedy));
+    };
+    const bool canary = !rollout.spec.blue_green;
+    for (size_t i = 0; i < rollout.spec.steps.size(); ++i) {
+      if (!std::holds_alternative<engine::Analysis>(rollout.spec.steps[i])) continue;
+      if (canary) {
+        refuse(fmt::format("spec.strategy.canary.steps[{}].analysis", i),
+               "use a pause and promote or abort by hand");
+      } else {
+        refuse("spec.strategy.blueGreen.prePromotionAnalysis",
+               "use autoPromotionEnabled: false and promote by hand");
+      }
+    }
+    if (rollout.spec.background)
+      refuse("spec.strategy.canary.analysis", "use a pause and promote or abort by hand");
+    if (!canary && rollout.spec.blue_green->post_promotion) {
+      refuse("spec.strategy.blueGreen.postPromotionAnalysis",
+             "watch the flip, and abort within scaleDownDelaySeconds");
+    }
   }
 
   void CheckPreview(const Rollout& rollout) {

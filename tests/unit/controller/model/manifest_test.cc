@@ -157,6 +157,61 @@ spec:
   EXPECT_EQ(rollout.spec.steps, steps);
 }
 
+TEST(Manifest, AnalysisInEveryPlace) {
+  const auto canary = One<Rollout>(R"(
+apiVersion: weir.dev/v1alpha1
+kind: Rollout
+metadata: {name: r}
+spec:
+  service: a
+  revision: v1
+  strategy:
+    canary:
+      analysis:
+        templates: [{templateName: errors}, {templateName: latency}]
+        startingStep: 1
+        dryRun: [{metricName: p99}]
+        measurementRetention: [{metricName: "p.*", limit: 20}]
+      steps:
+      - setWeight: 20
+      - analysis:
+          templates: [{templateName: success-rate}]
+          args:
+          - {name: service, value: checkout}
+          - {name: new, valueFrom: {podTemplateHashValue: Latest}}
+          - {name: old, valueFrom: {podTemplateHashValue: Stable}}
+      - analysis: {templates: [{templateName: weir-success-rate}], untilConfident: true, limit: 5m}
+)");
+  using From = engine::AnalysisArg::From;
+  engine::Analysis errors{.templates = {"errors", "latency"}, .dry_run = {"p99"}, .retention = {{"p.*", 20}}};
+  EXPECT_EQ(canary.spec.background, (engine::BackgroundAnalysis{errors, 1}));
+  const engine::Analysis with_args{
+      .templates = {"success-rate"},
+      .args = {{"service", "checkout"}, {"new", "", From::kLatest}, {"old", "", From::kStable}}};
+  const engine::Analysis confident{
+      .templates = {"weir-success-rate"}, .until_confident = true, .limit = milliseconds{300'000}};
+  EXPECT_EQ(canary.spec.steps,
+            (std::vector<engine::RolloutStep>{engine::SetWeight{20}, with_args, confident}));
+  EXPECT_EQ(StepText(canary.spec.steps[1]), "analysis: success-rate");
+
+  const auto blue_green = One<Rollout>(R"(
+apiVersion: weir.dev/v1alpha1
+kind: Rollout
+metadata: {name: r}
+spec:
+  revision: v1
+  strategy:
+    blueGreen:
+      activeService: a
+      autoPromotionSeconds: 20
+      prePromotionAnalysis: {templates: [{templateName: smoke}]}
+      postPromotionAnalysis: {templates: [{templateName: errors}]}
+)");
+  EXPECT_EQ(blue_green.spec.steps, (std::vector<engine::RolloutStep>{engine::Analysis{.templates = {"smoke"}},
+                                                                     engine::Pause{milliseconds{20'000}}}));
+  EXPECT_EQ(blue_green.spec.blue_green->post_promotion, engine::Analysis{.templates = {"errors"}});
+}
+
 TEST(Manifest, EveryFieldOfArgosIsRefusedByName) {
   const auto errors = [](std::string_view where, std::string_view field) {
     std::string spec = "strategy: {canary: {}}";
@@ -177,11 +232,10 @@ TEST(Manifest, EveryFieldOfArgosIsRefusedByName) {
         "revisionHistoryLimit", "progressDeadlineSeconds", "progressDeadlineAbort", "rollbackWindow",
         "analysis"}},
       {"blueGreen",
-       {"prePromotionAnalysis", "postPromotionAnalysis", "previewReplicaCount", "maxUnavailable",
-        "scaleDownDelayRevisionLimit", "abortScaleDownDelaySeconds", "antiAffinity", "activeMetadata",
-        "previewMetadata"}},
+       {"previewReplicaCount", "maxUnavailable", "scaleDownDelayRevisionLimit", "abortScaleDownDelaySeconds",
+        "antiAffinity", "activeMetadata", "previewMetadata"}},
       {"canary",
-       {"analysis", "canaryService", "stableService", "maxSurge", "maxUnavailable", "minPodsPerReplicaSet",
+       {"canaryService", "stableService", "maxSurge", "maxUnavailable", "minPodsPerReplicaSet",
         "dynamicStableScale", "scaleDownDelaySeconds", "scaleDownDelayRevisionLimit",
         "abortScaleDownDelaySeconds", "replicaProgressThreshold", "antiAffinity", "canaryMetadata",
         "stableMetadata", "pingPong"}},
@@ -189,7 +243,7 @@ TEST(Manifest, EveryFieldOfArgosIsRefusedByName) {
        {"istio", "nginx", "alb", "smi", "ambassador", "appMesh", "traefik", "apisix", "plugins",
         "managedRoutes"}},
       {"step",
-       {"setCanaryScale", "setHeaderRoute", "setMirrorRoute", "analysis", "experiment", "plugin",
+       {"setCanaryScale", "setHeaderRoute", "setMirrorRoute", "experiment", "plugin",
         "replicaProgressThreshold"}}};
   for (const auto& [where, fields] : kFields) {
     for (const std::string_view field : fields) {
