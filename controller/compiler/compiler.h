@@ -49,6 +49,10 @@ class Compiler {
   /// Takes up objects again: after any change of slices, rollouts or splits.
   void Index(const model::ObjectSet& objects);
 
+  /// Takes up one slice again: the service it belonged to, and the one it belongs to now. nullptr: it was not
+  /// there, or is gone.
+  void IndexSlice(const model::ObjectKey& slice, const std::string* before, const std::string* after);
+
   /// Services whose frontends depend on the slices of `service`: itself, roots of splits that name it, and
   /// the preview Service of the rollout that divides it.
   std::vector<model::ObjectKey> Dependents(const model::ObjectKey& service) const;
