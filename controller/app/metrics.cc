@@ -53,6 +53,12 @@ const char* RoleWord(v1::Role role) {
       return "canary";
     case v1::ROLE_BACKEND:
       return "backend";
+    case v1::ROLE_ACTIVE:
+      return "active";
+    case v1::ROLE_PREVIEW:
+      return "preview";
+    case v1::ROLE_PREVIOUS:
+      return "previous";
     default:
       return "";
   }

@@ -34,6 +34,7 @@ void AddSplit(v1::Telemetry& telemetry, const v1::Frontend& frontend,
 
 v1::Telemetry Message(const v1::Frontend& frontend, const std::vector<uint64_t>& connections) {
   v1::Telemetry telemetry;
+  telemetry.set_epoch("one");
   AddSplit(telemetry, frontend, connections);
   return telemetry;
 }
@@ -84,6 +85,15 @@ TEST(ObservedTest, WhatIsNotReportedAnyMoreIsGone) {
   observed.Forget("never seen");
   EXPECT_EQ(observed.Sum(kTwenty), Counts());
   EXPECT_TRUE(observed.Of(kTwenty).empty());
+}
+
+TEST(ObservedTest, AMessageThatSaysNothingOfTheSplitsChangesNothing) {
+  Observed observed;
+  observed.Report("a", Message(kTwenty, {8, 2}));
+  v1::Telemetry series_only;
+  series_only.set_series_epoch("one");
+  observed.Report("a", series_only);
+  EXPECT_EQ(observed.Sum(kTwenty), (Counts{{"v1", 8}, {"v2", 2}}));
 }
 
 }  // namespace
