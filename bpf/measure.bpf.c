@@ -5,6 +5,7 @@
  */
 #include <linux/bpf.h>
 
+#include "bpf/lib/http_figures.h"
 #include "bpf/lib/tcp_figures.h"
 #include "bpf/lib/tcp_unsent.h"
 
@@ -21,7 +22,12 @@ int weir_state_change(__u64* context) {
   if (!record || record->vip.protocol != IPPROTO_TCP || sk->sk_protocol != IPPROTO_TCP) return 0;
   if (to == WEIR_TCP_SYN_SENT) weir_tcp_pending(record);
   if (to == WEIR_TCP_ESTABLISHED) weir_tcp_opened(record);
-  if (to == WEIR_TCP_CLOSE) weir_tcp_closed(record, sk, from);
+  if (to == WEIR_TCP_CLOSE) {
+    struct weir_http_sock* http = bpf_sk_storage_get(&weir_http_socks, sk, NULL, 0);
+
+    if (http) weir_http_closed(http);
+    weir_tcp_closed(record, sk, from);
+  }
   return 0;
 }
 

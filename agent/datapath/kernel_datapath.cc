@@ -3,7 +3,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <ctime>
 
 #include "agent/datapath/environment.h"
 #include "agent/datapath/grace.h"
@@ -12,6 +14,13 @@
 
 namespace weir::datapath {
 namespace {
+
+/// CLOCK_MONOTONIC, as bpf_ktime_get_ns() has it.
+uint64_t MonotonicNow() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
 
 Status CheckOptions(const Options& options) {
   const auto check = [](const char* flag, uint32_t value, uint32_t most) {
@@ -121,9 +130,12 @@ Status KernelDatapath::Apply(const Change& change) {
 
 void KernelDatapath::SetPackets(bool wanted) {
   if (wanted == packets_.attached() && packets_set_) return;
+  std::atomic_ref<__u64> since(table_.maps().state[0].packets_since_ns);
+  if (!wanted) since.store(0);
   const Status status = wanted ? packets_.Attach(table_.maps(), cgroup_.get(), options_.bpffs_dir)
                                : packets_.Detach(options_.bpffs_dir);
   packets_set_ = status.ok();
+  if (wanted && status.ok() && since.load() == 0) since.store(MonotonicNow());
   if (status.ok()) return;
   // Measuring is not worth a refused split.
   ++packet_failures_;

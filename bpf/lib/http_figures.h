@@ -86,13 +86,25 @@ static __always_inline void weir_http_packet(struct __sk_buff* skb, const struct
   weir_http_add(sock->series, &events);
 }
 
-/* For the program that sees a socket's end, whatever its kind. */
+/*
+ * For the program that sees a socket's end, whatever its kind. A response may have passed unseen if the
+ * packet programs were away meanwhile.
+ */
 static __always_inline void weir_http_closed(struct weir_http_sock* sock) {
+  __u32 zero = 0;
+  struct weir_state* state = bpf_map_lookup_elem(&weir_state, &zero);
   struct weir_stats* stats;
+  __u64 since;
 
   if (!weir_http_end(sock)) return;
   stats = weir_stats_of(sock->series);
-  if (stats) weir_add(&stats->http_no_response, 1);
+  if (!state || !stats) return;
+  since = *(volatile __u64*)&state->packets_since_ns;
+  if (since && since <= sock->requested_at_ns) {
+    weir_add(&stats->http_no_response, 1);
+  } else {
+    weir_add(&stats->http_opaque[WEIR_OPAQUE_OTHER], 1);
+  }
 }
 
 #endif /* WEIR_HTTP_FIGURES_H */

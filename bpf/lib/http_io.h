@@ -21,6 +21,15 @@
 #define __always_inline inline __attribute__((always_inline))
 #endif
 
+#ifdef __bpf__
+#define WEIR_HTTP_GLOBAL __attribute__((noinline)) /* and not static */
+/* The compiler knows nothing of it from here on. */
+#define WEIR_HTTP_OPAQUE_VALUE(value) asm volatile("" : "+r"(value))
+#else
+#define WEIR_HTTP_GLOBAL static inline
+#define WEIR_HTTP_OPAQUE_VALUE(value) (void)(value)
+#endif
+
 /* Eight bytes as a number, the first lowest. */
 static __always_inline __u64 weir_http_load8(const void* from) {
   __u64 value;

@@ -27,6 +27,12 @@ store::ObjectKey StoreKey(std::string_view kind, const ObjectKey& key) {
   return {std::string(kind), key.ns, key.name};
 }
 
+/// The services whose frontends a rollout decides on.
+void InsertServices(const model::Rollout& rollout, std::set<ObjectKey>& services) {
+  services.insert({rollout.key.ns, rollout.service});
+  if (!rollout.preview_service.empty()) services.insert({rollout.key.ns, rollout.preview_service});
+}
+
 // Acknowledgements are observed anew after a restart; all else must outlive it.
 bool SameButForAcks(const RolloutEntry& a, const RolloutEntry& b) {
   engine::State state = a.state;
@@ -126,9 +132,10 @@ void Core::Step(Transaction& transaction, const ObjectKey& key, const engine::Ev
   std::optional<std::string> revision;
   for (auto& effect : decision.effects) {
     if (auto* publish = std::get_if<engine::Publish>(&effect)) {
-      entry->weights = {publish->stable, publish->canary, publish->stable_weight, publish->canary_weight};
+      entry->weights = {publish->stable, publish->canary, publish->stable_weight, publish->canary_weight,
+                        publish->previous};
       transaction.publish.insert(key);
-      transaction.services.insert({key.ns, objects_.rollouts.at(key).service});
+      InsertServices(objects_.rollouts.at(key), transaction.services);
     } else if (auto* wake = std::get_if<engine::WakeAt>(&effect)) {
       entry->wake = wake->time;
     } else if (auto* set = std::get_if<engine::SetRevision>(&effect)) {
@@ -356,7 +363,7 @@ void Core::AffectedServices(const compiler::Compiler& compiler, const model::Obj
       slices_of = found->second.service;
   } else if (kind == "Rollout") {
     if (auto found = objects.rollouts.find(key); found != objects.rollouts.end()) {
-      services.insert({key.ns, found->second.service});
+      InsertServices(found->second, services);
     }
   } else if (auto found = objects.splits.find(key); found != objects.splits.end()) {
     services.insert({key.ns, found->second.service});

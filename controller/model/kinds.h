@@ -2,7 +2,9 @@
 // only if there was no complaint.
 #pragma once
 
+#include <chrono>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -35,6 +37,9 @@ bool IsLabelName(std::string_view text);
 
 /// A required name of a Service in the object's own namespace; "" after a complaint.
 std::string ReadServiceName(const Cursor& map, std::string_view field);
+
+/// A duration above 0: 10 or "10s"; nullopt after a complaint, which ends in `if_zero` for 0.
+std::optional<std::chrono::milliseconds> ReadDuration(const Cursor& field, std::string_view if_zero);
 
 // `document` has fields of its kind only: apiVersion, kind and metadata are read already.
 Service ReadService(const Cursor& document, const Metadata& metadata);

@@ -72,9 +72,10 @@ struct EndpointSlice {
 /// weir.dev/v1alpha1 Rollout.
 struct Rollout {
   ObjectKey key;
-  std::string service;
+  std::string service;          // the one that is divided or switched
+  std::string preview_service;  // blueGreen: leads to the new revision from the start; empty: none
   std::string revision_label = "pod-template-hash";
-  engine::Spec spec;  // revision, steps, max_weight, paused
+  engine::Spec spec;
   std::chrono::milliseconds ack_timeout{10'000};
   bool operator==(const Rollout&) const = default;
 };

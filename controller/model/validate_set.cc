@@ -1,6 +1,8 @@
 // The rules between objects. One pass over each kind: linear in what there is, but for the log of the maps.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "controller/model/manifest.h"
 #include "controller/model/vip_index.h"
 #include "controller/model/yaml_reader.h"
@@ -103,12 +105,59 @@ class Checker {
 
   void CheckRollout(const Rollout& rollout) {
     CheckExists("Rollout", rollout.key, "spec.service", rollout.service);
-    CheckOwner("Rollout", rollout.key, rollout.service);
+    CheckOwner("Rollout", rollout.key, "spec.service", rollout.service);
+    if (!rollout.preview_service.empty()) CheckPreview(rollout);
+    RefuseAnalysis(rollout);
+  }
+
+  /// Until the controller can carry out what the engine asks for.
+  void RefuseAnalysis(const Rollout& rollout) {
+    const auto refuse = [&](std::string_view field, std::string_view remedy) {
+      Add("Rollout", rollout.key, field,
+          Complaint("analysis", "it left out: Weir does not carry out analysis yet", remedy));
+    };
+    const bool canary = !rollout.spec.blue_green;
+    for (size_t i = 0; i < rollout.spec.steps.size(); ++i) {
+      if (!std::holds_alternative<engine::Analysis>(rollout.spec.steps[i])) continue;
+      if (canary) {
+        refuse(fmt::format("spec.strategy.canary.steps[{}].analysis", i),
+               "use a pause and promote or abort by hand");
+      } else {
+        refuse("spec.strategy.blueGreen.prePromotionAnalysis",
+               "use autoPromotionEnabled: false and promote by hand");
+      }
+    }
+    if (rollout.spec.background)
+      refuse("spec.strategy.canary.analysis", "use a pause and promote or abort by hand");
+    if (!canary && rollout.spec.blue_green->post_promotion) {
+      refuse("spec.strategy.blueGreen.postPromotionAnalysis",
+             "watch the flip, and abort within scaleDownDelaySeconds");
+    }
+  }
+
+  void CheckPreview(const Rollout& rollout) {
+    constexpr std::string_view kField = "spec.strategy.blueGreen.previewService";
+    CheckExists("Rollout", rollout.key, kField, rollout.preview_service);
+    CheckOwner("Rollout", rollout.key, kField, rollout.preview_service);
+    const auto preview = objects_.services.find(ObjectKey{rollout.key.ns, rollout.preview_service});
+    const auto active = objects_.services.find(ObjectKey{rollout.key.ns, rollout.service});
+    if (preview == objects_.services.end() || active == objects_.services.end()) return;
+    for (const ServicePort& port : preview->second.ports) {
+      const auto same = [&port](const ServicePort& other) {
+        return other.name == port.name && other.protocol == port.protocol;
+      };
+      if (std::ranges::any_of(active->second.ports, same)) continue;
+      Add("Rollout", rollout.key, kField,
+          Complaint(fmt::format("Service {} with a port {} ({}), which Service {} has not",
+                                ToString(preview->first), Quote(port.name), ProtocolName(port.protocol),
+                                ToString(active->first)),
+                    "ports of the same names", "name the port as the active Service does"));
+    }
   }
 
   void CheckSplit(const TrafficSplit& split) {
     CheckExists("TrafficSplit", split.key, "spec.service", split.service);
-    CheckOwner("TrafficSplit", split.key, split.service);
+    CheckOwner("TrafficSplit", split.key, "spec.service", split.service);
     for (size_t i = 0; i < split.backends.size(); ++i) {
       CheckExists("TrafficSplit", split.key, fmt::format("spec.backends[{}].service", i),
                   split.backends[i].service);
@@ -116,10 +165,11 @@ class Checker {
   }
 
   /// One object divides a Service.
-  void CheckOwner(std::string_view kind, const ObjectKey& key, const std::string& service) {
+  void CheckOwner(std::string_view kind, const ObjectKey& key, std::string_view field,
+                  const std::string& service) {
     const auto [owner, is_new] = owners_.emplace(ObjectKey{key.ns, service}, Owner{kind, &key});
     if (is_new) return;
-    Add(kind, key, "spec.service",
+    Add(kind, key, field,
         Complaint(fmt::format("Service {}/{}, which {} {} divides already", key.ns, service,
                               owner->second.kind, ToString(*owner->second.key)),
                   "a Service that no other Rollout or TrafficSplit divides", "remove one of the two"));

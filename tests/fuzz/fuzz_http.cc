@@ -1,6 +1,6 @@
-// HTTP/1.x connections. Valid exchanges, one after the other, cut into packets at random, repeated and reordered:
-// counts equal the truth, or the connection is opaque and counts no more than the truth. The input's first bit
-// chooses raw bytes instead: no crash, no byte out of bounds, one opaque count at most.
+// HTTP/1.x connections. Valid exchanges, one after the other, cut into packets at random, repeated and
+// reordered: counts equal the truth, or the connection is opaque and counts no more than the truth. The
+// input's first bit chooses raw bytes instead: no crash, no byte out of bounds, one opaque count at most.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -43,13 +43,9 @@ std::string OneOf(Choices& choices, const std::string_view (&values)[N]) {
   return std::string(values[choices.Next(N)]);
 }
 
-constexpr std::string_view kBodies[] = {"",
-                                        "x",
-                                        "GET / HTTP/1.1\r\n\r\n",
-                                        "HTTP/1.1 500 Oh\r\n\r\n",
-                                        "\r\n\r\n",
-                                        "0\r\n\r\n",
-                                        "Content-Length: 3\r\n\r\n"};
+constexpr std::string_view kBodies[] = {
+    "",         "x",         "GET / HTTP/1.1\r\n\r\n",   "HTTP/1.1 500 Oh\r\n\r\n",
+    "\r\n\r\n", "0\r\n\r\n", "Content-Length: 3\r\n\r\n"};
 
 std::string Chunked(Choices& choices, const std::string& body) {
   std::string out;
@@ -60,7 +56,8 @@ std::string Chunked(Choices& choices, const std::string& body) {
     out += size + OneOf(choices, {"", ";a=b", " ; c"}) + "\r\n" + body.substr(at, count) + "\r\n";
     at += count;
   }
-  return out + "0\r\n" + OneOf(choices, {"", "Content-Length: 7\r\n", "Transfer-Encoding: chunked\r\n"}) + "\r\n";
+  return out + "0\r\n" + OneOf(choices, {"", "Content-Length: 7\r\n", "Transfer-Encoding: chunked\r\n"}) +
+         "\r\n";
 }
 
 std::string Body(Choices& choices) {
@@ -73,9 +70,9 @@ std::string Body(Choices& choices) {
 std::string Headers(Choices& choices) {
   std::string out;
   for (uint32_t lines = choices.Next(5); lines > 0; --lines) {
-    out += OneOf(choices, {"Host: a\r\n", "C: \r\n", "Content-Lengt: 9\r\n", "content-length-x: 9\r\n", "T:\t\r\n",
-                           "Transfer: chunked\r\n", "E: Content-Length: 9\r\n", "Cookie: 0123456789abcdef=\tx\r\n",
-                           "Expect-Nothing: 1\r\n"});
+    out += OneOf(choices, {"Host: a\r\n", "C: \r\n", "Content-Lengt: 9\r\n", "content-length-x: 9\r\n",
+                           "T:\t\r\n", "Transfer: chunked\r\n", "E: Content-Length: 9\r\n",
+                           "Cookie: 0123456789abcdef=\tx\r\n", "Expect-Nothing: 1\r\n"});
   }
   return out;
 }
@@ -86,17 +83,19 @@ struct Request {
 
 Request MakeRequest(Choices& choices) {
   Request request;
-  request.head = OneOf(choices, {"", "", "\r\n"}) +
-                 OneOf(choices, {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "M-SEARCH", "PR", "CONNECTS"}) +
-                 " " + OneOf(choices, {"/", "*", "http://a/b", "/0123456789012345678901234567890", "/ HTTP/1.1 x"}) +
-                 OneOf(choices, {" HTTP/1.1\r\n", " HTTP/1.0\r\n"}) + Headers(choices);
+  request.head =
+      OneOf(choices, {"", "", "\r\n"}) +
+      OneOf(choices, {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "M-SEARCH", "PR", "CONNECTS"}) +
+      " " + OneOf(choices, {"/", "*", "http://a/b", "/0123456789012345678901234567890", "/ HTTP/1.1 x"}) +
+      OneOf(choices, {" HTTP/1.1\r\n", " HTTP/1.0\r\n"}) + Headers(choices);
   const std::string body = Body(choices);
   const bool old = request.head.find("HTTP/1.0\r\n") != std::string::npos;
   if (choices.Next(2) == 0 && !old) {
     request.head += OneOf(choices, {"Transfer-Encoding: chunked\r\n", "transfer-encoding:CHUNKED \t\r\n"});
     request.body = Chunked(choices, body);
   } else if (!body.empty() || choices.Next(2) == 0) {
-    request.head += OneOf(choices, {"Content-Length: ", "CONTENT-LENGTH:0"}) + std::to_string(body.size()) + "\r\n";
+    request.head +=
+        OneOf(choices, {"Content-Length: ", "CONTENT-LENGTH:0"}) + std::to_string(body.size()) + "\r\n";
     request.body = body;
   }
   request.head += Headers(choices) + "\r\n";
@@ -155,7 +154,8 @@ void Exchanges(Choices& choices) {
     }
     std::string response;
     for (uint32_t interim = choices.Next(8); interim > 5; --interim)
-      response += OneOf(choices, {"HTTP/1.1 103 Hints\r\nLink: HTTP/1.1 200\r\n\r\n", "HTTP/1.1 102 \r\n\r\n"});
+      response +=
+          OneOf(choices, {"HTTP/1.1 103 Hints\r\nLink: HTTP/1.1 200\r\n\r\n", "HTTP/1.1 102 \r\n\r\n"});
     const uint32_t code = choices.Next(16) == 0 ? 101 : 200 + choices.Next(800);
     response += "HTTP/1.1 " + std::to_string(code) + " x\r\n" + Headers(choices) + "\r\n" + Body(choices);
     Receive(choices, connection, response);
@@ -175,7 +175,8 @@ void Exchanges(Choices& choices) {
   found.delay_ns = 0;
   if (found == truth) return;
   // Only a 1xx whose packets came out of order may end in that.
-  if (found.opaque[WEIR_OPAQUE_OTHER] != 1 || found.requests > truth.requests || found.no_response != 0) std::abort();
+  if (found.opaque[WEIR_OPAQUE_OTHER] != 1 || found.requests > truth.requests || found.no_response != 0)
+    std::abort();
   for (const auto& [code, count] : found.responses) {
     if (!truth.responses.contains(code) || count > truth.responses[code]) std::abort();
   }
@@ -191,7 +192,8 @@ void Raw(Choices& choices) {
     if (what < 3) connection.Send(bytes);
     if (what == 3) connection.SendAt(connection.sent() - shift, bytes, choices.Next(16) == 0);
     if (what >= 4 && what < 7) connection.Receive(bytes);
-    if (what == 7) connection.ReceiveAt(connection.received() + 32 - shift, bytes, connection.sent() - shift / 8);
+    if (what == 7)
+      connection.ReceiveAt(connection.received() + 32 - shift, bytes, connection.sent() - shift / 8);
   }
   connection.Close();
   uint64_t opaque = 0, responses = 0;

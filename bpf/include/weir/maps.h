@@ -166,10 +166,11 @@ struct weir_state {
   __u64 generation;
   __u64 controller_id[2]; /* under which the generation was given */
   __u32 node_number;
-  __u32 next_series; /* the number the next series gets; never used twice under one epoch */
-  __u64 epoch[2];    /* UUID under which the figures below count; new with the maps */
+  __u32 next_series;      /* the number the next series gets; never used twice under one epoch */
+  __u64 epoch[2];         /* UUID under which the figures below count; new with the maps */
+  __u64 packets_since_ns; /* no packet of the cgroup went unseen since then; 0: they are not looked at */
 };
-WEIR_STATIC_ASSERT(sizeof(struct weir_state) == 56, "weir_state");
+WEIR_STATIC_ASSERT(sizeof(struct weir_state) == 64, "weir_state");
 
 /* weir_socks (SK_STORAGE): the record of a socket that dialled a VIP; dies with it. */
 struct weir_sock {
@@ -177,7 +178,7 @@ struct weir_sock {
   struct weir_endpoint endpoint;
   __u64 variant_id;
   __u64 generation;
-  __u64 connected_at_ns; /* SYN sent */
+  __u64 connected_at_ns; /* TCP, once measured: when the SYN was about to be sent */
   __u32 service;
   __u32 variant; /* weir_variant.index */
   __u32 series;
@@ -185,12 +186,13 @@ struct weir_sock {
   __u8 pad[3];
   /* What of the socket's own counters is in weir_stats already: moved on by compare-and-swap only. */
   __u64 sent_seen, received_seen;
-  __u32 retransmits_seen, resets_seen;
+  __u32 retransmits_seen;
+  __u32 pad2;
 };
 WEIR_STATIC_ASSERT(sizeof(struct weir_sock) == 104, "weir_sock");
 
 enum weir_sock_phase {
-  WEIR_SOCK_CHOSEN,  /* connect() was given an endpoint */
+  WEIR_SOCK_CHOSEN,  /* connect() was given an endpoint; UDP stays here */
   WEIR_SOCK_PENDING, /* SYN sent */
   WEIR_SOCK_OPEN,    /* established: counted as opened */
   WEIR_SOCK_CLOSED,  /* counted as closed or failed */
@@ -262,7 +264,7 @@ struct weir_stats {
   __u64 opened, closed;             /* TCP: opened = closed + active */
   __u64 failed[WEIR_FAIL_MAX];      /* TCP: never opened */
   __u64 bytes_sent, bytes_received; /* TCP payload, once: neither SYN, FIN nor retransmissions */
-  __u64 retransmits;                /* segments */
+  __u64 retransmits;                /* segments, SYNs too */
   __u64 resets_received;
   __u64 udp_datagrams_sent, udp_datagrams_received, udp_bytes_sent, udp_bytes_received; /* UDP payload */
   __u64 http_requests, http_no_response; /* no_response: the connection ended first */
@@ -281,6 +283,27 @@ struct weir_http_key {
 };
 
 #define WEIR_HTTP_CHUNK 256 /* bytes of a request looked at in one piece */
+
+/* How far the parser of requests is. */
+struct weir_http_parser {
+  __u8 phase;      /* enum weir_http_phase */
+  __u8 at;         /* place within what the phase matches */
+  __u8 word;       /* header name under comparison */
+  __u8 seen;       /* WEIR_HTTP_S_*: what the request's headers said */
+  __u32 begun_at;  /* where in the packet a request began */
+  __u64 remaining; /* of the body or chunk */
+  __u64 method;    /* its last eight bytes */
+  /* The packet under way. Not on the stack, where the verifier would follow each combination of values. */
+  __u32 offset, end;         /* what is left of its payload */
+  __u32 chunk_at, chunk_end; /* within `chunk` */
+  __u8 begun;                /* a request began */
+  __u8 counted;              /* a request's first line is complete */
+  __u8 outstanding;          /* a request from before is not answered */
+  __u8 verdict;              /* enum weir_http_verdict */
+  __u8 pad[4];
+  __u8 chunk[WEIR_HTTP_CHUNK + 8];
+};
+WEIR_STATIC_ASSERT(sizeof(struct weir_http_parser) == 312, "weir_http_parser");
 
 /*
  * weir_http_socks (SK_STORAGE): how far HTTP has come on a connection whose split has WEIR_SPLIT_HTTP; made
@@ -305,24 +328,10 @@ struct weir_http_sock {
   __u32 sent_end; /* what lies before it was seen: a retransmission */
   __u8 synced;    /* enum weir_http_sync */
   __u8 asked;     /* 1: a request was counted */
-  __u8 phase;     /* enum weir_http_phase */
-  __u8 at;        /* place within what the phase matches */
-  __u8 word;      /* header name under comparison */
-  __u8 seen;      /* WEIR_HTTP_S_*: what the request's headers said */
-  __u8 pad2[2];
-  __u64 remaining; /* of the body or chunk */
-  __u64 method;    /* its last eight bytes */
-  /* A packet under way. Not on the stack, where the verifier would follow each combination of values. */
-  __u32 offset, end;         /* what is left of its payload, as offsets in the packet */
-  __u32 chunk_at, chunk_end; /* within `chunk` */
-  __u32 begun_at;            /* offset at which a request began */
-  __u8 begun;                /* a request began */
-  __u8 counted;              /* a request's first line is complete */
-  __u8 outstanding;          /* a request from before is not answered */
-  __u8 verdict;              /* enum weir_http_verdict */
-  __u8 chunk[WEIR_HTTP_CHUNK + 8];
+  __u8 pad2[6];
+  struct weir_http_parser parser;
 };
-WEIR_STATIC_ASSERT(sizeof(struct weir_http_sock) == 368, "weir_http_sock");
+WEIR_STATIC_ASSERT(sizeof(struct weir_http_sock) == 376, "weir_http_sock");
 
 enum weir_http_state {
   WEIR_HTTP_IDLE,   /* nothing is outstanding */

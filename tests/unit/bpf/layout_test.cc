@@ -80,19 +80,50 @@ TEST_F(LayoutTest, MatchesTheObject) {
   Expect("weir_state", sizeof(weir_state),
          {MEMBER(weir_state, schema), MEMBER(weir_state, phase), MEMBER(weir_state, generation),
           MEMBER(weir_state, controller_id), MEMBER(weir_state, node_number), MEMBER(weir_state, next_series),
-          MEMBER(weir_state, epoch)});
+          MEMBER(weir_state, epoch), MEMBER(weir_state, packets_since_ns)});
+  Expect("weir_http_parser", sizeof(weir_http_parser),
+         {MEMBER(weir_http_parser, phase), MEMBER(weir_http_parser, at), MEMBER(weir_http_parser, word),
+          MEMBER(weir_http_parser, seen), MEMBER(weir_http_parser, begun_at),
+          MEMBER(weir_http_parser, remaining), MEMBER(weir_http_parser, method),
+          MEMBER(weir_http_parser, offset), MEMBER(weir_http_parser, end), MEMBER(weir_http_parser, chunk_at),
+          MEMBER(weir_http_parser, chunk_end), MEMBER(weir_http_parser, begun),
+          MEMBER(weir_http_parser, counted), MEMBER(weir_http_parser, outstanding),
+          MEMBER(weir_http_parser, verdict), MEMBER(weir_http_parser, pad), MEMBER(weir_http_parser, chunk)});
+  Expect("weir_http_sock", sizeof(weir_http_sock),
+         {MEMBER(weir_http_sock, lock), MEMBER(weir_http_sock, state),
+          MEMBER(weir_http_sock, requested_at_ns), MEMBER(weir_http_sock, request_seq),
+          MEMBER(weir_http_sock, response_seq), MEMBER(weir_http_sock, received_end),
+          MEMBER(weir_http_sock, gathered), MEMBER(weir_http_sock, status), MEMBER(weir_http_sock, interim),
+          MEMBER(weir_http_sock, matched), MEMBER(weir_http_sock, flags), MEMBER(weir_http_sock, pad),
+          MEMBER(weir_http_sock, series), MEMBER(weir_http_sock, sent_end), MEMBER(weir_http_sock, synced),
+          MEMBER(weir_http_sock, asked), MEMBER(weir_http_sock, pad2), MEMBER(weir_http_sock, parser)});
   Expect("weir_sock", sizeof(weir_sock),
          {MEMBER(weir_sock, vip), MEMBER(weir_sock, endpoint), MEMBER(weir_sock, variant_id),
           MEMBER(weir_sock, generation), MEMBER(weir_sock, connected_at_ns), MEMBER(weir_sock, service),
           MEMBER(weir_sock, variant), MEMBER(weir_sock, series), MEMBER(weir_sock, phase),
           MEMBER(weir_sock, pad), MEMBER(weir_sock, sent_seen), MEMBER(weir_sock, received_seen),
-          MEMBER(weir_sock, retransmits_seen), MEMBER(weir_sock, resets_seen)});
+          MEMBER(weir_sock, retransmits_seen), MEMBER(weir_sock, pad2)});
   Expect("weir_udp_flow", sizeof(weir_udp_flow),
          {MEMBER(weir_udp_flow, vip), MEMBER(weir_udp_flow, endpoint), MEMBER(weir_udp_flow, variant_id),
           MEMBER(weir_udp_flow, endpoint_index), MEMBER(weir_udp_flow, current),
           MEMBER(weir_udp_flow, series), MEMBER(weir_udp_flow, pad)});
   Expect("weir_udp_flows", sizeof(weir_udp_flows),
          {MEMBER(weir_udp_flows, lock), MEMBER(weir_udp_flows, next), MEMBER(weir_udp_flows, flows)});
+  Expect("weir_series", sizeof(weir_series),
+         {MEMBER(weir_series, ns), MEMBER(weir_series, service), MEMBER(weir_series, revision)});
+  Expect("weir_histogram", sizeof(weir_histogram),
+         {MEMBER(weir_histogram, sum_ns), MEMBER(weir_histogram, buckets)});
+  Expect("weir_stats", sizeof(weir_stats),
+         {MEMBER(weir_stats, opened), MEMBER(weir_stats, closed), MEMBER(weir_stats, failed),
+          MEMBER(weir_stats, bytes_sent), MEMBER(weir_stats, bytes_received), MEMBER(weir_stats, retransmits),
+          MEMBER(weir_stats, resets_received), MEMBER(weir_stats, udp_datagrams_sent),
+          MEMBER(weir_stats, udp_datagrams_received), MEMBER(weir_stats, udp_bytes_sent),
+          MEMBER(weir_stats, udp_bytes_received), MEMBER(weir_stats, http_requests),
+          MEMBER(weir_stats, http_no_response), MEMBER(weir_stats, http_opaque),
+          MEMBER(weir_stats, http_connections), MEMBER(weir_stats, http_error_connections),
+          MEMBER(weir_stats, connect), MEMBER(weir_stats, srtt)});
+  Expect("weir_http_key", sizeof(weir_http_key),
+         {MEMBER(weir_http_key, series), MEMBER(weir_http_key, code)});
   Expect("weir_affinity_key", sizeof(weir_affinity_key),
          {MEMBER(weir_affinity_key, vip), MEMBER(weir_affinity_key, pad),
           MEMBER(weir_affinity_key, netns_cookie)});

@@ -27,6 +27,8 @@ constexpr Protocol kUdp = Protocol::kUdp;
 
 const model::Service kCheckout = MakeService("checkout", {"127.96.0.1"});
 const model::Rollout kRollout = MakeRollout("checkout", "checkout");
+const model::Service kPreview = MakeService("preview", {"127.96.0.7"}, {{"http", 8000, kTcp}});
+const model::Rollout kBlueGreen = MakeBlueGreen("checkout", "checkout", "preview");
 const Weights kEightyTwenty = {{Key("checkout"), {"v1", "v2", 80, 20}}};
 
 struct Case {
@@ -111,6 +113,36 @@ const Case kCases[] = {
       MakeSlice("a", "checkout", Revision("v1"), {"127.0.1.1"})},
      {{Key("release"), {"v1", "", 100, 0}}},
      {"127.96.0.1:80/TCP checkout:http | stable v1*100: 127.0.1.1:8080"}},
+
+    {"before the flip: the new revision has the preview Service and nothing of the active one",
+     {kCheckout, kPreview, kBlueGreen, MakeSlice("a", "checkout", Revision("v1"), {"127.0.1.1"}),
+      MakeSlice("b", "checkout", Revision("v2"), {"127.0.2.1"}),
+      MakeSlice("c", "preview", Revision("v2"), {"127.0.9.9"})},
+     {{Key("checkout"), {"v1", "v2", 100, 0}}},
+     {"127.96.0.1:80/TCP checkout:http | active v1*100: 127.0.1.1:8080 | preview v2*0: 127.0.2.1:8080",
+      "127.96.0.7:8000/TCP preview:http | preview v2*1: 127.0.2.1:8080"}},
+    {"after the flip: the revision before is kept",
+     {kCheckout, kPreview, kBlueGreen, MakeSlice("a", "checkout", Revision("v1"), {"127.0.1.1"}),
+      MakeSlice("b", "checkout", Revision("v2"), {"127.0.2.1"})},
+     {{Key("checkout"), {"v2", "", 100, 0, "v1"}}},
+     {"127.96.0.1:80/TCP checkout:http | active v2*100: 127.0.2.1:8080 | previous v1*0: 127.0.1.1:8080",
+      "127.96.0.7:8000/TCP preview:http | preview v2*1: 127.0.2.1:8080"}},
+    {"a third revision while one is kept; a preview without endpoints is empty",
+     {kCheckout, kPreview, kBlueGreen, MakeSlice("a", "checkout", Revision("v1"), {"127.0.1.1"}),
+      MakeSlice("b", "checkout", Revision("v2"), {"127.0.2.1"})},
+     {{Key("checkout"), {"v2", "v3", 100, 0, "v1"}}},
+     {"127.96.0.1:80/TCP checkout:http | active v2*100: 127.0.2.1:8080 | preview v3*0: | previous v1*0: "
+      "127.0.1.1:8080",
+      "127.96.0.7:8000/TCP preview:http | preview v3*1:"}},
+    {"a preview Service before the first publish has no variants",
+     {kCheckout, kPreview, kBlueGreen, MakeSlice("a", "checkout", Revision("v1"), {"127.0.1.1"})},
+     {},
+     {"127.96.0.1:80/TCP checkout:http", "127.96.0.7:8000/TCP preview:http"}},
+    {"a kept revision cannot be chosen: terminating active ones serve on",
+     {kCheckout, kBlueGreen, MakeSlice("a", "checkout", Revision("v1"), {"127.0.1.1"}),
+      MakeSlice("b", "checkout", Revision("v2"), {"!127.0.2.1"})},
+     {{Key("checkout"), {"v2", "", 100, 0, "v1"}}},
+     {"127.96.0.1:80/TCP checkout:http | active v2*100: 127.0.2.1:8080 | previous v1*0: 127.0.1.1:8080"}},
 
     {"terminating endpoints are left out while one is ready",
      {kCheckout, MakeSlice("a", "checkout", Revision("v1"), {"127.0.1.1", "!127.0.1.2", "-127.0.1.3"})},
@@ -250,6 +282,13 @@ TEST(CompilerTest, DependentsAreTheServiceAndTheRootsAboveIt) {
   EXPECT_EQ(compiler.Dependents(Key("root")), std::vector{Key("root")});
   EXPECT_EQ(compiler.Dependents(Key("alone")), std::vector{Key("alone")});
   EXPECT_EQ(compiler.Dependents({"elsewhere", "b"}), (std::vector<ObjectKey>{{"elsewhere", "b"}}));
+}
+
+TEST(CompilerTest, APreviewServiceDependsOnTheActiveOnesSlices) {
+  Compiler compiler({});
+  compiler.Index(SetOf({kCheckout, kPreview, kBlueGreen}));
+  EXPECT_EQ(compiler.Dependents(Key("checkout")), (std::vector{Key("checkout"), Key("preview")}));
+  EXPECT_EQ(compiler.Dependents(Key("preview")), std::vector{Key("preview")});
 }
 
 TEST(CompilerTest, AServiceThatIsGoneHasNoFrontends) {
