@@ -10,28 +10,20 @@
 namespace weir::kernel_test {
 namespace {
 
-class RestartTest : public KernelTest {
+class RestartTest : public NodeTest {
  protected:
-  void SetUp() override {
-    KernelTest::SetUp();
-    if (IsSkipped()) return;
-    node_ = std::make_unique<TestNode>();
-    ASSERT_OK(node_->Open());
+  void Prepare() override {
+    ASSERT_NO_FATAL_FAILURE(NodeTest::Prepare());
     for (int v = 0; v < 3; ++v) servers_.AddTcp(Endpoint(v), v);
     ASSERT_OK(node_->Apply(Split(20)));
   }
 
-  static SocketAddress Endpoint(int variant) { return Address(fmt::format("127.1.{}.1", variant), 8080); }
   Frontend Split(uint32_t canary) {
     return MakeFrontend(vip_, {100 - canary, canary}, {{Endpoint(0)}, {Endpoint(1)}});
   }
-  void Dial(int times) {
-    ASSERT_OK(node_->Run([&] { return FetchMany(vip_, times); }));
-  }
+  void Dial(int times) { NodeTest::Dial(vip_, times); }
 
   const SocketAddress vip_ = Address("127.96.0.1", 80);
-  Servers servers_;
-  std::unique_ptr<TestNode> node_;
 };
 
 TEST_F(RestartTest, SplitGoesOnWithoutAnAgentAndAcrossAdoption) {
@@ -165,10 +157,7 @@ TEST_F(RestartTest, KilledAtRandomMomentsOfChanges) {
   servers_.Forget();
   Dial(200);
   EXPECT_TRUE(IsExactAtEveryPrefix(servers_.Log(), {75, 25}, {0, 1}));
-  const auto stats = node_->datapath().ReadStats();
-  ASSERT_OK(stats);
-  EXPECT_EQ(stats->frontends, 1U);
-  for (const auto& fill : stats->fill) EXPECT_LE(fill.used, 2U) << fill.map;
+  ExpectOneFrontendAndNoLeaks(node_->datapath());
 }
 
 }  // namespace
