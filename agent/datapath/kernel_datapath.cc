@@ -84,7 +84,8 @@ KernelDatapath::KernelDatapath(Options options, UniqueFd cgroup, Programs progra
 Result<std::vector<std::string>> KernelDatapath::Detach(const std::string& bpffs_dir) {
   ASSIGN_OR_RETURN(std::vector<std::string> removed, RemoveHooks(bpffs_dir));
   for (const std::string& name : ListMapDirectories(bpffs_dir)) {
-    ASSIGN_OR_RETURN(const std::vector<std::string> gone, RemoveMapDirectory(bpffs_dir + "/" + name));
+    ASSIGN_OR_RETURN(const std::vector<std::string> gone,
+                     RemoveMapDirectory(fmt::format("{}/{}", bpffs_dir, name)));
     removed.insert(removed.end(), gone.begin(), gone.end());
   }
   ASSIGN_OR_RETURN(const std::vector<std::string> unfinished, RemoveUnfinished(bpffs_dir));

@@ -255,7 +255,7 @@ Status SplitTable::InsertVips(const std::vector<Staged>& staged) {
   // Their services have slot 0 until the flip: a reader that finds one passes the call unchanged.
   for (size_t i = 0; i < staged.size(); ++i) {
     if (staged[i].old != nullptr) continue;
-    const Status inserted = maps_.InsertVip(ToWire(staged[i].frontend->key), staged[i].service);
+    Status inserted = maps_.InsertVip(ToWire(staged[i].frontend->key), staged[i].service);
     if (inserted.ok()) continue;
     for (size_t undo = 0; undo < i; ++undo) {
       if (staged[undo].old == nullptr) RETURN_IF_ERROR(maps_.DeleteVip(ToWire(staged[undo].frontend->key)));
