@@ -138,6 +138,19 @@ void Compiler::Index(const ObjectSet& objects) {
   }
 }
 
+void Compiler::IndexSlice(const ObjectKey& slice, const std::string* before, const std::string* after) {
+  if (before != nullptr) {
+    const auto owner = slices_of_.find({slice.ns, *before});
+    if (owner != slices_of_.end()) std::erase(owner->second, slice);
+    if (owner != slices_of_.end() && owner->second.empty()) slices_of_.erase(owner);
+  }
+  if (after == nullptr) return;
+  std::vector<ObjectKey>& slices = slices_of_[{slice.ns, *after}];
+  // In the order of Index(), so that what is compiled does not depend on how it came about.
+  const auto place = std::lower_bound(slices.begin(), slices.end(), slice);
+  if (place == slices.end() || *place != slice) slices.insert(place, slice);
+}
+
 std::vector<ObjectKey> Compiler::Dependents(const ObjectKey& service) const {
   std::vector<ObjectKey> dependents{service};
   const auto [begin, end] = roots_of_backend_.equal_range(service);
@@ -227,6 +240,7 @@ Frontends Compiler::CompileService(const ObjectSet& objects,
       if (service.client_ip_affinity) {
         frontend.set_affinity_timeout_seconds(static_cast<uint32_t>(service.client_ip_affinity->count()));
       }
+      frontend.set_http(port.http);
       frontend.set_on_empty(options_.on_empty);
       AddVariants(drafts_for(vip.family(), port), frontend);
       std::string text = ToKey(frontend.key());

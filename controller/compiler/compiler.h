@@ -48,6 +48,10 @@ class Compiler {
   /// Takes up objects again: after any change of slices, rollouts or splits.
   void Index(const model::ObjectSet& objects);
 
+  /// Takes up one slice again: the service it belonged to, and the one it belongs to now. nullptr: it was not
+  /// there, or is gone.
+  void IndexSlice(const model::ObjectKey& slice, const std::string* before, const std::string* after);
+
   /// Services whose frontends depend on the slices of `service`: itself, and roots of splits that name it.
   std::vector<model::ObjectKey> Dependents(const model::ObjectKey& service) const;
 

@@ -17,6 +17,7 @@ inline constexpr size_t kMaxBackends = 16;
 struct Metadata {
   ObjectKey key;
   std::map<std::string, std::string> labels;
+  bool http = false;  // a Service's annotation weir.dev/l7: http
 };
 
 /// metadata as Kubernetes writes it; a namespace that is not given is "default". `service` names are RFC 1123

@@ -26,6 +26,7 @@ struct ServicePort {
   std::string name;  // empty only when it is the service's one port
   uint16_t port = 0;
   Protocol protocol = Protocol::kTcp;
+  bool http = false;  // TCP: plaintext HTTP/1.x, to be measured
   bool operator==(const ServicePort&) const = default;
 };
 
@@ -108,6 +109,8 @@ struct ObjectSet {
 
   /// Inserts or replaces.
   void Put(const Object& object);
+  /// A copy; nullopt if there is no such object. Kind as KindOf gives it.
+  std::optional<Object> Get(std::string_view kind, const ObjectKey& key) const;
   /// False if there is no such object; kind as KindOf gives it.
   bool Remove(std::string_view kind, const ObjectKey& key);
 };

@@ -1,27 +1,13 @@
 // The rules between objects. One pass over each kind: linear in what there is, but for the log of the maps.
 #include <fmt/format.h>
 
-#include <functional>
-#include <unordered_map>
-
 #include "controller/model/manifest.h"
+#include "controller/model/vip_index.h"
 #include "controller/model/yaml_reader.h"
 
 namespace weir::model {
 namespace {
 
-struct Dialled {
-  IpAddress address;
-  uint16_t port = 0;
-  Protocol protocol = Protocol::kTcp;
-  bool operator==(const Dialled&) const = default;
-};
-struct DialledHash {
-  size_t operator()(const Dialled& dialled) const noexcept {
-    const size_t rest = static_cast<size_t>(dialled.port) << 8 | static_cast<size_t>(dialled.protocol);
-    return std::hash<IpAddress>{}(dialled.address) ^ rest * 0x9e3779b97f4a7c15ULL;
-  }
-};
 std::string ToText(const Dialled& dialled) {
   return fmt::format("{}/{}", ToString(SocketAddress{dialled.address, dialled.port}),
                      ProtocolName(dialled.protocol));
@@ -31,22 +17,35 @@ std::string_view FamilyName(AddressFamily family) { return family == AddressFami
 
 class Checker {
  public:
-  explicit Checker(const ObjectSet& objects) : objects_(objects) {}
+  /// `vips` of these objects.
+  Checker(const ObjectSet& objects, const VipIndex& vips) : objects_(objects), vips_(vips) {}
 
-  Status Run() {
+  Status CheckAll() {
     for (const auto& [key, service] : objects_.services) CheckService(service);
     for (const auto& [key, slice] : objects_.slices) CheckSlice(slice);
     for (const auto& [key, rollout] : objects_.rollouts) CheckRollout(rollout);
     for (const auto& [key, split] : objects_.splits) CheckSplit(split);
+    return Verdict();
+  }
+
+  Status CheckSlices(const std::vector<ObjectKey>& keys) {
+    for (const ObjectKey& key : keys) {
+      const auto slice = objects_.slices.find(key);
+      if (slice != objects_.slices.end()) CheckSlice(slice->second);
+    }
+    return Verdict();
+  }
+
+ private:
+  static constexpr size_t kMaxErrors = 1000;
+
+  Status Verdict() {
     if (count_ == 0) return OkStatus();
     if (count_ > kMaxErrors) {
       text_ += fmt::format("\nfound {} errors more, expected none; mend these first", count_ - kMaxErrors);
     }
     return Status(absl::StatusCode::kInvalidArgument, text_);
   }
-
- private:
-  static constexpr size_t kMaxErrors = 1000;
 
   void Add(std::string_view kind, const ObjectKey& key, std::string_view field, std::string_view complaint) {
     if (++count_ > kMaxErrors) return;
@@ -57,10 +56,10 @@ class Checker {
     for (const IpAddress& address : service.cluster_ips) {
       for (const ServicePort& port : service.ports) {
         const Dialled dialled{address, port.port, port.protocol};
-        const auto [other, is_new] = vips_.emplace(dialled, &service.key);
-        if (is_new) continue;
+        const ObjectKey* owner = vips_.at(dialled);
+        if (owner == &service.key) continue;
         Add("Service", service.key, "spec.clusterIP",
-            Complaint(fmt::format("{}, which Service {} has too", ToText(dialled), ToString(*other->second)),
+            Complaint(fmt::format("{}, which Service {} has too", ToText(dialled), ToString(*owner)),
                       "an address and port that no other Service has", "choose another clusterIP or port"));
       }
     }
@@ -132,7 +131,7 @@ class Checker {
   };
 
   const ObjectSet& objects_;
-  std::unordered_map<Dialled, const ObjectKey*, DialledHash> vips_;
+  const VipIndex& vips_;
   std::map<ObjectKey, Owner> owners_;
   std::string text_;
   size_t count_ = 0;
@@ -140,6 +139,21 @@ class Checker {
 
 }  // namespace
 
-Status ValidateSet(const ObjectSet& objects) { return Checker(objects).Run(); }
+VipIndex MakeVipIndex(const ObjectSet& objects) {
+  VipIndex vips;
+  for (const auto& [key, service] : objects.services) {
+    for (const IpAddress& address : service.cluster_ips) {
+      for (const ServicePort& port : service.ports)
+        vips.emplace(Dialled{address, port.port, port.protocol}, &service.key);
+    }
+  }
+  return vips;
+}
+
+Status ValidateSet(const ObjectSet& objects) { return Checker(objects, MakeVipIndex(objects)).CheckAll(); }
+
+Status ValidateSlices(const ObjectSet& objects, const VipIndex& vips, const std::vector<ObjectKey>& slices) {
+  return Checker(objects, vips).CheckSlices(slices);
+}
 
 }  // namespace weir::model

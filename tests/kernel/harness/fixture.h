@@ -23,7 +23,7 @@ using datapath::OnEmpty;
 
 class KernelTest : public testing::Test {
  protected:
-  void SetUp() final {
+  void SetUp() override {
     if (!TheSandbox().skip_reason.empty()) GTEST_SKIP() << TheSandbox().skip_reason;
     Prepare();
   }

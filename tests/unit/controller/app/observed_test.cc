@@ -5,96 +5,85 @@
 namespace weir::app {
 namespace {
 
+using Weights = std::vector<std::pair<std::string, uint32_t>>;
 using Counts = std::map<std::string, uint64_t>;
 
-struct Count {
-  const char* revision;
-  uint32_t weight;
-  uint64_t connections;
-};
-
-v1::Frontend MakeFrontend(uint32_t port, const std::map<std::string, uint32_t>& weights) {
+v1::Frontend Frontend(uint32_t port, const Weights& weights) {
   v1::Frontend frontend;
   frontend.mutable_key()->set_address(std::string("\x7f\x60\x00\x01", 4));
   frontend.mutable_key()->set_port(port);
   frontend.mutable_key()->set_protocol(v1::PROTOCOL_TCP);
   for (const auto& [revision, weight] : weights) {
-    v1::Variant& variant = *frontend.add_variants();
-    variant.set_revision(revision);
-    variant.set_weight(weight);
+    frontend.add_variants()->set_revision(revision);
+    frontend.mutable_variants()->rbegin()->set_weight(weight);
   }
   return frontend;
 }
 
-void AddSplit(const v1::Frontend& frontend, const std::vector<Count>& counts, v1::Telemetry& telemetry) {
+void AddSplit(v1::Telemetry& telemetry, const v1::Frontend& frontend,
+              const std::vector<uint64_t>& connections) {
   v1::SplitCount& split = *telemetry.add_splits();
   *split.mutable_key() = frontend.key();
-  for (const auto& [revision, weight, connections] : counts) {
+  for (int i = 0; i < frontend.variants_size(); ++i) {
     v1::VariantCount& count = *split.add_variants();
-    count.set_revision(revision);
-    count.set_weight(weight);
-    count.set_connections(connections);
+    count.set_revision(frontend.variants(i).revision());
+    count.set_weight(frontend.variants(i).weight());
+    count.set_connections(connections[static_cast<size_t>(i)]);
   }
 }
 
-v1::Telemetry Report(const v1::Frontend& frontend, const std::vector<Count>& counts) {
+v1::Telemetry Message(const v1::Frontend& frontend, const std::vector<uint64_t>& connections) {
   v1::Telemetry telemetry;
-  AddSplit(frontend, counts, telemetry);
+  AddSplit(telemetry, frontend, connections);
   return telemetry;
 }
 
-const v1::Frontend kSplit = MakeFrontend(80, {{"v1", 80}, {"v2", 20}});
+const v1::Frontend kTwenty = Frontend(80, {{"v1", 80}, {"v2", 20}});
+const v1::Frontend kFifty = Frontend(80, {{"v1", 50}, {"v2", 50}});
 
-TEST(ObservedTest, AddsNodesUp) {
+TEST(ObservedTest, NodesAddUpAndANewReportReplacesTheOneBefore) {
   Observed observed;
-  observed.Report("a", Report(kSplit, {{"v1", 80, 8}, {"v2", 20, 2}}));
-  observed.Report("b", Report(kSplit, {{"v2", 20, 1}, {"v1", 80, 4}}));
-  EXPECT_EQ(observed.Sum(kSplit), (Counts{{"v1", 12}, {"v2", 3}}));
-  const auto nodes = observed.Of(kSplit);
-  ASSERT_EQ(nodes.size(), 2u);
-  EXPECT_EQ(nodes.at("a")->at(0).connections(), 8u);
+  EXPECT_EQ(observed.Sum(kTwenty), Counts());
+  observed.Report("a", Message(kTwenty, {8, 2}));
+  observed.Report("b", Message(kTwenty, {4, 1}));
+  EXPECT_EQ(observed.Sum(kTwenty), (Counts{{"v1", 12}, {"v2", 3}}));
+  observed.Report("a", Message(kTwenty, {16, 4}));
+  EXPECT_EQ(observed.Sum(kTwenty), (Counts{{"v1", 20}, {"v2", 5}}));
+  EXPECT_EQ(observed.Of(kTwenty).size(), 2);
 }
 
-TEST(ObservedTest, TheNewestReportReplacesTheOneBefore) {
+TEST(ObservedTest, CountsOfOtherWeightsSayNothing) {
   Observed observed;
-  observed.Report("a", Report(kSplit, {{"v1", 80, 8}, {"v2", 20, 2}}));
-  observed.Report("a", Report(kSplit, {{"v1", 80, 16}, {"v2", 20, 4}}));
-  EXPECT_EQ(observed.Sum(kSplit), (Counts{{"v1", 16}, {"v2", 4}}));
-  observed.Report("a", {});
-  EXPECT_TRUE(observed.Sum(kSplit).empty());
+  observed.Report("a", Message(kTwenty, {8, 2}));
+  observed.Report("b", Message(kFifty, {3, 3}));
+  EXPECT_EQ(observed.Sum(kFifty), (Counts{{"v1", 3}, {"v2", 3}}));
+  EXPECT_EQ(observed.Of(kFifty).count("a"), 0);
+  observed.Report("a", Message(kFifty, {1, 0}));
+  EXPECT_EQ(observed.Sum(kTwenty), Counts());
+  EXPECT_EQ(observed.Sum(kFifty), (Counts{{"v1", 4}, {"v2", 3}}));
 }
 
-TEST(ObservedTest, CountsOfOtherWeightsAreLeftOut) {
-  const std::vector<Count> others[] = {
-      {{"v1", 50, 8}, {"v2", 50, 8}},                // of the step before
-      {{"v1", 80, 8}},                               // of one variant
-      {{"v1", 80, 8}, {"v2", 20, 2}, {"v3", 0, 0}},  // of one more
-      {{"v1", 80, 8}, {"v3", 20, 2}},                // of another revision
-  };
-  for (const auto& counts : others) {
-    Observed observed;
-    observed.Report("a", Report(kSplit, {{"v1", 80, 4}, {"v2", 20, 1}}));
-    observed.Report("b", Report(kSplit, counts));
-    EXPECT_EQ(observed.Sum(kSplit), (Counts{{"v1", 4}, {"v2", 1}}));
-  }
+TEST(ObservedTest, TheOrderOfVariantsDoesNotMatter) {
+  Observed observed;
+  observed.Report("a", Message(Frontend(80, {{"v2", 20}, {"v1", 80}}), {2, 8}));
+  EXPECT_EQ(observed.Sum(kTwenty), (Counts{{"v1", 8}, {"v2", 2}}));
+  // Not the same: weights that trade places.
+  EXPECT_EQ(observed.Sum(Frontend(80, {{"v1", 20}, {"v2", 80}})), Counts());
 }
 
-TEST(ObservedTest, FrontendsAreToldApart) {
-  const v1::Frontend other = MakeFrontend(81, {{"v1", 80}, {"v2", 20}});
-  v1::Telemetry telemetry = Report(kSplit, {{"v1", 80, 4}, {"v2", 20, 1}});
-  AddSplit(other, {{"v1", 80, 40}, {"v2", 20, 10}}, telemetry);
+TEST(ObservedTest, WhatIsNotReportedAnyMoreIsGone) {
   Observed observed;
-  observed.Report("a", telemetry);
-  EXPECT_EQ(observed.Sum(kSplit), (Counts{{"v1", 4}, {"v2", 1}}));
-  EXPECT_EQ(observed.Sum(other), (Counts{{"v1", 40}, {"v2", 10}}));
-}
-
-TEST(ObservedTest, AForgottenNodeCountsNoMore) {
-  Observed observed;
-  observed.Report("a", Report(kSplit, {{"v1", 80, 8}, {"v2", 20, 2}}));
+  const v1::Frontend other = Frontend(81, {{"v1", 1}});
+  v1::Telemetry both = Message(kTwenty, {8, 2});
+  AddSplit(both, other, {5});
+  observed.Report("a", both);
+  EXPECT_EQ(observed.Sum(other), (Counts{{"v1", 5}}));
+  observed.Report("a", Message(kTwenty, {8, 2}));
+  EXPECT_EQ(observed.Sum(other), Counts());
   observed.Forget("a");
   observed.Forget("never seen");
-  EXPECT_TRUE(observed.Of(kSplit).empty());
+  EXPECT_EQ(observed.Sum(kTwenty), Counts());
+  EXPECT_TRUE(observed.Of(kTwenty).empty());
 }
 
 }  // namespace

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
+#include <random>
+
 #include "tests/unit/controller/compiler/objects_builder.h"
 
 namespace weir::compiler {
@@ -337,6 +340,42 @@ TEST(CountEndpointsTest, TheRolloutsLabelDecides) {
              MakeSlice("a", "checkout", {{"version", "blue"}, {"weir.dev/revision", "v1"}}, {"127.0.1.1"})});
   EXPECT_TRUE(CountEndpoints(objects, rollout).contains("blue"));
   EXPECT_TRUE(CountEndpoints(objects, kRollout).contains("v1"));
+}
+
+TEST(Compiler, HttpIsAPortsWish) {
+  Compiler compiler({});
+  const Frontends frontends = compiler.Compile(
+      SetOf({MakeService("shop", {"127.96.0.1", "fd00::1"}, {{"a", 80, kTcp, true}, {"b", 81, kTcp}})}), {});
+  ASSERT_EQ(frontends.size(), 4U);
+  for (const auto& [key, frontend] : frontends) EXPECT_EQ(frontend.http(), frontend.key().port() == 80);
+}
+
+TEST(Compiler, SlicesTakenUpOneByOneCompileAsAllAtOnce) {
+  std::mt19937 random(5);
+  ObjectSet objects = SetOf({MakeService("a", {"127.96.0.1"}), MakeService("b", {"127.96.0.2"})});
+  Compiler one_by_one({});
+  one_by_one.Index(objects);
+  for (int step = 0; step < 500; ++step) {
+    const std::string name = "s" + std::to_string(random() % 6);
+    const auto before = objects.slices.find(Key(name));
+    const std::optional<std::string> was =
+        before == objects.slices.end() ? std::nullopt : std::optional(before->second.service);
+    std::optional<std::string> is;
+    objects.Remove("EndpointSlice", Key(name));
+    if (random() % 3 != 0) {
+      is = random() % 2 == 0 ? "a" : "b";
+      objects.Put(MakeSlice(name, *is, Revision("v" + std::to_string(random() % 2)),
+                            {"127.0.1." + std::to_string(random() % 9)}));
+    }
+    one_by_one.IndexSlice(Key(name), was ? &*was : nullptr, is ? &*is : nullptr);
+    Compiler at_once({});
+    at_once.Index(objects);
+    for (const char* service : {"a", "b"}) {
+      ASSERT_EQ(ToText(one_by_one.CompileService(objects, {}, Key(service))),
+                ToText(at_once.CompileService(objects, {}, Key(service))))
+          << "step " << step;
+    }
+  }
 }
 
 }  // namespace

@@ -74,6 +74,32 @@ TEST(Manifest, ServiceDefaults) {
   EXPECT_EQ(service.client_ip_affinity, std::chrono::seconds{10800});
 }
 
+TEST(Manifest, WhichPortsAskForHttp) {
+  const struct {
+    std::string_view annotations, port;
+    bool http;
+  } kCases[] = {{"{}", "", false},
+                {"{}", ", appProtocol: http", true},
+                {"{}", ", appProtocol: HTTP", false},
+                {"{}", ", appProtocol: https", false},
+                {"{}", ", appProtocol: grpc", false},
+                {"{}", ", appProtocol: kubernetes.io/h2c", false},
+                {"{}", ", appProtocol: kubernetes.io/ws", false},
+                {"{}", ", appProtocol: http, protocol: UDP", false},
+                {"{weir.dev/l7: http}", "", true},
+                {"{weir.dev/l7: http}", ", appProtocol: http", true},
+                {"{weir.dev/l7: http}", ", appProtocol: https", false},
+                {"{weir.dev/l7: http}", ", protocol: UDP", false},
+                {"{weir.dev/l8: http}", "", false}};
+  for (const auto& [annotations, port, http] : kCases) {
+    const auto service = One<Service>(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: a, annotations: " + std::string(annotations) +
+        "}\nspec: {clusterIP: 127.96.0.1, ports: [{port: 80" + std::string(port) + "}]}\n");
+    ASSERT_EQ(service.ports.size(), 1U);
+    EXPECT_EQ(service.ports[0].http, http) << annotations << port;
+  }
+}
+
 TEST(Manifest, EndpointConditions) {
   const struct {
     std::string_view conditions;
