@@ -265,7 +265,7 @@ class Evaluator {
         const re2::StringPiece text(a.data(), a.size());
         if (node.pattern) return Slot(RE2::PartialMatch(text, *node.pattern));
         const RE2 pattern(re2::StringPiece(b.data(), b.size()), PatternOptions());
-        if (!pattern.ok()) return At(node, "{:?} is no pattern: {}", b.substr(0, 64), pattern.error());
+        if (!pattern.ok()) return At(node, "{:?} is no pattern: {:?}", b.substr(0, 64), pattern.error());
         return Slot(RE2::PartialMatch(text, pattern));
       }
       case Op::kLess:

@@ -184,7 +184,7 @@ class Parser {
       const auto& text = right->literal.get_string();
       pattern = std::make_unique<RE2>(re2::StringPiece(text.data(), text.size()), PatternOptions());
       if (!pattern->ok()) {
-        return InvalidArgument("column {}: found a pattern that is none ({}), expected RE2's syntax",
+        return InvalidArgument("column {}: found a pattern that is none ({:?}), expected RE2's syntax",
                                right->column, pattern->error());
       }
     }

@@ -41,5 +41,12 @@ EndpointSlice ReadEndpointSlice(const Cursor& document, const Metadata& metadata
 Rollout ReadRollout(const Cursor& document, const Metadata& metadata);
 /// `quantities`: v1alpha1, whose weights are Kubernetes quantities.
 TrafficSplit ReadTrafficSplit(const Cursor& document, const Metadata& metadata, bool quantities);
+AnalysisTemplate ReadAnalysisTemplate(const Cursor& document, const Metadata& metadata);
+
+// Parts of it that a Rollout's analysis has too.
+std::vector<analysis::Argument> ReadArguments(const Cursor& list);   // args
+std::vector<std::string> ReadDryRun(const Cursor& list);             // dryRun: patterns of metric names
+std::vector<analysis::Retention> ReadRetention(const Cursor& list);  // measurementRetention
+std::vector<std::string> ReadTemplateNames(const Cursor& list);      // templates
 
 }  // namespace weir::model

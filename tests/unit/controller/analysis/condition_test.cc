@@ -282,7 +282,7 @@ TEST(Condition, SyntaxErrorsNameTheColumn) {
       {"all(result)", "null", "syntax: column 1: found 1 arguments of all, expected 2"},
       {"1 ?? 2 + 3", "null", "syntax: column 8: found + beside ??, expected parentheses around one of them"},
       {"result matches '('", "null",
-       "syntax: column 16: found a pattern that is none (missing ): (), expected RE2's syntax"},
+       "syntax: column 16: found a pattern that is none (\"missing ): (\"), expected RE2's syntax"},
       {"result ~ 1", "null", "syntax: column 8: found byte 0x7e, expected an expression"},
       {"1 /* 2", "null", "syntax: column 3: found a comment without end, expected */"},
       {"a", "null",
