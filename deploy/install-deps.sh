@@ -4,12 +4,12 @@
 #   deploy/install-deps.sh [--build] [--tests] [--bench] [--check]
 #
 #   --build   compilers and libraries
-#   --tests   what the tests and the quickstart run: nginx, curl, redis, dig, wrk, tmux, formatters ...
+#   --tests   what the tests and the quickstart run: nginx, curl, redis, prometheus, dig, wrk, tmux, formatters ...
 #   --bench   what the benchmark is compared with: haproxy, iptables, nftables, Google Benchmark
 #   --check   install nothing; print what is missing; exit 1 if anything is
 #
 # Without a group: all three. Nothing is done, and no package index is read, when everything is there.
-# Services of the packages (nginx, redis, haproxy) are not started.
+# Services of the packages (nginx, redis, prometheus, haproxy) are not started.
 set -euo pipefail
 
 die() {
@@ -59,6 +59,7 @@ liburing-dev
 nginx-light|nginx
 curl
 wrk
+prometheus
 redis-server
 redis-tools
 bind9-dnsutils
