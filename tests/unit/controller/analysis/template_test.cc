@@ -120,7 +120,7 @@ TEST_F(Templates, ErrorsNameWhatIsMissing) {
   EXPECT_EQ(Error({.templates = {"endless"}, .background = true}), "");
   EXPECT_EQ(Error({.templates = {"t"}, .args = {service}, .dry_run = {"none"}}),
             "dryRun: found \"none\", expected a pattern that matches a metric");
-  EXPECT_EQ(Error({.templates = {"t"}, .args = {service}, .dry_run = {"("}}).substr(0, 18),
+  EXPECT_EQ(Error({.templates = {"t"}, .args = {service}, .dry_run = {"("}}).substr(0, 19),
             "dryRun: found \"(\" (");
 }
 
