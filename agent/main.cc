@@ -12,6 +12,7 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <string>
 
 #include "agent/app/app.h"
@@ -38,6 +39,32 @@ std::string HostName() {
   return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
 }
 
+void AddMetricsFlags(CLI::App& cli, metrics::FigureOptions& figures) {
+  using metrics::HttpBuckets, metrics::Reporter, metrics::View;
+  static const std::map<std::string, View> views{
+      {"weir", View::kWeir}, {"istio", View::kIstio}, {"both", View::kBoth}};
+  static const std::map<std::string, Reporter> reporters{{"destination", Reporter::kDestination},
+                                                         {"source", Reporter::kSource}};
+  static const std::map<std::string, HttpBuckets> buckets{{"otel", HttpBuckets::kOtel},
+                                                          {"exact", HttpBuckets::kExact}};
+  const auto add = [&](const char* name, auto& value, const auto& names, const char* help) {
+    cli.add_option(name, value, help)->transform(CLI::CheckedTransformer(names))->group("Metrics");
+  };
+  add("--metrics-view", figures.view, views,
+      "names under which /metrics shows what revisions did: weir, istio (where no Istio runs) or both "
+      "(default: weir)");
+  add("--istio-reporter", figures.reporter, reporters,
+      "the reporter label of Istio's names: destination, as Flagger asks for, or source (default: "
+      "destination)");
+  add("--metrics-buckets", figures.buckets, buckets,
+      "bounds of http_client_request_duration_seconds: otel (OpenTelemetry's) or exact (powers of two) "
+      "(default: otel)");
+  cli.add_option("--max-metrics-series", figures.max_series,
+                 "revisions and status codes that /metrics shows at most")
+      ->capture_default_str()
+      ->group("Metrics");
+}
+
 void AddFlags(CLI::App& cli, Flags& flags) {
   cli.add_option("--node-name", flags.app.node_name, "this node's name (default: the host's name)");
   cli.add_option(
@@ -59,6 +86,7 @@ void AddFlags(CLI::App& cli, Flags& flags) {
   cli.add_option("--max-affinity", flags.datapath.max_affinity,
                  "client and service pairs remembered for session affinity")
       ->capture_default_str();
+  AddMetricsFlags(cli, flags.app.figures);
   cli.add_flag("--detach", flags.detach,
                "remove every program, link and map of Weir's under --bpffs, say which, and exit");
   AddTlsFlags(cli, &flags.app.tls);

@@ -7,7 +7,10 @@
 #include <linux/errno.h>
 #include <linux/in.h>
 
+#include "bpf/lib/find.h"
 #include "bpf/lib/flows.h"
+#include "bpf/lib/http_connect.h"
+#include "bpf/lib/tcp_unsent.h"
 
 char LICENSE[] SEC("license") = "GPL"; /* dual GPL-2.0/Apache-2.0: the kernel knows only the first */
 
@@ -65,23 +68,29 @@ static __always_inline int weir_refuse(void) {
 }
 
 static __always_inline void weir_fill_sock(struct weir_sock* sock, const struct weir_vip_key* key,
-                                           const struct weir_target* target, __u64 now) {
+                                           const struct weir_target* target) {
   sock->vip = *key;
   sock->endpoint = target->endpoint;
   sock->variant_id = target->variant_id;
   sock->generation = target->generation;
-  sock->connected_at_ns = now;
   sock->service = target->service;
   sock->variant = target->variant;
+  sock->series = target->series;
+  sock->phase = WEIR_SOCK_CHOSEN;
 }
 
 static __always_inline void weir_remember(struct bpf_sock_addr* ctx, const struct weir_vip_key* key,
                                           const struct weir_target* target) {
   struct weir_sock* sock = bpf_sk_storage_get(&weir_socks, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-  __u64 now = bpf_ktime_get_ns();
 
+  if (sock && sock->vip.protocol) {
+    /* Another life of the socket: a record of its own, as the last one's counts may be under way. */
+    weir_count_unsent(sock);
+    bpf_sk_storage_delete(&weir_socks, ctx->sk);
+    sock = bpf_sk_storage_get(&weir_socks, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+  }
   if (sock) {
-    weir_fill_sock(sock, key, target, now);
+    weir_fill_sock(sock, key, target);
   } else {
     weir_count(WEIR_ERR_SOCK_STORAGE);
   }
@@ -92,15 +101,23 @@ static __always_inline void weir_remember(struct bpf_sock_addr* ctx, const struc
     if (!mptcp) return;
     sock = bpf_sk_storage_get(&weir_socks, mptcp, NULL, BPF_SK_STORAGE_GET_F_CREATE);
     if (sock) {
-      weir_fill_sock(sock, key, target, now);
+      weir_fill_sock(sock, key, target);
     } else {
       weir_count(WEIR_ERR_SOCK_STORAGE);
     }
   }
 }
 
-/* The socket dials something else now; it may have dialled a VIP before. */
+/*
+ * The socket dials something else now; it may have dialled a VIP before. Every connect() that is not to a VIP
+ * comes here, so what is looked at first is the cheapest: a socket without storage holds a null pointer,
+ * while a deletion takes a reference on it.
+ */
 static __always_inline void weir_forget(struct bpf_sock_addr* ctx, const struct weir_vip_key* key) {
+  struct weir_sock* sock = bpf_sk_storage_get(&weir_socks, ctx->sk, NULL, 0);
+
+  if (!sock) return;
+  weir_count_unsent(sock);
   bpf_sk_storage_delete(&weir_socks, ctx->sk);
   if (weir_have_mptcp && key->protocol == IPPROTO_TCP) {
     struct mptcp_sock* mptcp = bpf_skc_to_mptcp_sock(ctx->sk);
@@ -112,26 +129,31 @@ static __always_inline void weir_forget(struct bpf_sock_addr* ctx, const struct 
 static __always_inline enum weir_verdict weir_connect(struct bpf_sock_addr* ctx,
                                                       const struct weir_vip_key* key,
                                                       struct weir_target* target) {
-  __u32* service = bpf_map_lookup_elem(&weir_vips, key);
+  struct weir_vip* vip = weir_find_vip(key);
   enum weir_verdict verdict = WEIR_PASS;
   struct weir_reader reader;
 
-  if (service) {
+  if (vip) {
     struct weir_split* split;
 
     if (weir_reader_enter(&reader)) return WEIR_PASS;
-    split = weir_find_split(key, *service);
+    split = weir_find_split(vip, key);
     if (split) {
-      verdict = weir_choose(ctx, split, target);
+      verdict = weir_choose(ctx, vip, split, target);
     } else {
       weir_count(WEIR_COUNT_STALE_VIP);
     }
-    weir_reader_leave(&reader);
+    weir_reader_leave(&reader, verdict == WEIR_CHOSEN);
   }
   if (verdict == WEIR_CHOSEN) {
     weir_remember(ctx, key, target);
   } else {
     weir_forget(ctx, key);
+  }
+  if (verdict == WEIR_CHOSEN && target->http) {
+    weir_http_remember(ctx, target->series, weir_have_mptcp && bpf_skc_to_mptcp_sock(ctx->sk));
+  } else {
+    weir_http_forget(ctx);
   }
   return verdict;
 }
@@ -150,6 +172,7 @@ static __always_inline void weir_keep_flow(struct bpf_sock_addr* ctx, const stru
   fresh.endpoint = target->endpoint;
   fresh.endpoint_index = target->endpoint_index;
   fresh.variant_id = target->variant_id;
+  fresh.series = target->series;
   fresh.current = 1;
   weir_flow_add(flows, &fresh);
 }
@@ -157,26 +180,27 @@ static __always_inline void weir_keep_flow(struct bpf_sock_addr* ctx, const stru
 static __always_inline enum weir_verdict weir_sendmsg(struct bpf_sock_addr* ctx,
                                                       const struct weir_vip_key* key,
                                                       struct weir_target* target) {
-  __u32* service = bpf_map_lookup_elem(&weir_vips, key);
+  struct weir_vip* vip = weir_find_vip(key);
   enum weir_verdict verdict = WEIR_PASS;
   struct weir_udp_flows* flows;
   struct weir_udp_flow flow;
   struct weir_reader reader;
   struct weir_split* split;
-  bool kept = false;
+  bool kept = false, renamed = false;
 
-  if (!service || weir_reader_enter(&reader)) return WEIR_PASS;
-  split = weir_find_split(key, *service);
+  if (!vip || weir_reader_enter(&reader)) return WEIR_PASS;
+  split = weir_find_split(vip, key);
   if (split) {
     flows = bpf_sk_storage_get(&weir_udp_flows, ctx->sk, NULL, 0);
     kept = flows && weir_flow_find(flows, key, &flow) &&
            weir_still_there(split, &flow.endpoint, flow.variant_id, flow.endpoint_index, target);
-    verdict = kept ? WEIR_CHOSEN : weir_choose(ctx, split, target);
+    verdict = kept ? WEIR_CHOSEN : weir_choose(ctx, vip, split, target);
+    renamed = kept && flow.series != target->series;
   } else {
     weir_count(WEIR_COUNT_STALE_VIP);
   }
-  weir_reader_leave(&reader);
-  if (verdict == WEIR_CHOSEN && !kept) weir_keep_flow(ctx, key, target);
+  weir_reader_leave(&reader, verdict == WEIR_CHOSEN && !kept);
+  if (verdict == WEIR_CHOSEN && (!kept || renamed)) weir_keep_flow(ctx, key, target);
   return verdict;
 }
 

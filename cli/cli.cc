@@ -69,6 +69,7 @@ int Run(const std::vector<std::string>& arguments, Environment& environment) {
   AddApplyCommands(app, context);
   AddGetCommand(app, context);
   AddStatusCommand(app, context);
+  AddTopCommand(app, context);
   AddVerbCommands(app, context);
   AddLintCommand(app, context);
   AddCompletionCommand(app, context);

@@ -54,16 +54,17 @@ Status Client::Explain(const grpc::Status& status) const {
   }
 }
 
-Status Client::WatchRollouts(const v1::ListRequest& request, Deadline deadline,
-                             const std::function<bool(const v1::RolloutEvent&)>& on_event,
-                             const std::function<void()>& on_lost) {
+template <typename Event, typename Watch>
+Status Client::Follow(Deadline deadline, const Watch& watch,
+                      const std::function<bool(const Event&)>& on_event,
+                      const std::function<void()>& on_lost) {
   const auto until = deadline.value_or(std::chrono::system_clock::time_point::max());
   bool answered = false;
   while (true) {
     grpc::ClientContext context;
     if (deadline) context.set_deadline(*deadline);
-    const auto stream = stub_->WatchRollouts(&context, request);
-    v1::RolloutEvent event;
+    const auto stream = watch(&context);
+    Event event;
     while (stream->Read(&event)) {
       answered = true;
       if (!on_event(event)) {
@@ -82,6 +83,22 @@ Status Client::WatchRollouts(const v1::ListRequest& request, Deadline deadline,
     if (!channel_->WaitForConnected(until))
       return Error(absl::StatusCode::kDeadlineExceeded, "the time is over");
   }
+}
+
+Status Client::WatchRollouts(const v1::ListRequest& request, Deadline deadline,
+                             const std::function<bool(const v1::RolloutEvent&)>& on_event,
+                             const std::function<void()>& on_lost) {
+  return Follow<v1::RolloutEvent>(
+      deadline, [&](grpc::ClientContext* context) { return stub_->WatchRollouts(context, request); },
+      on_event, on_lost);
+}
+
+Status Client::WatchFigures(const v1::FiguresRequest& request, Deadline deadline,
+                            const std::function<bool(const v1::FiguresResponse&)>& on_figures,
+                            const std::function<void()>& on_lost) {
+  return Follow<v1::FiguresResponse>(
+      deadline, [&](grpc::ClientContext* context) { return stub_->WatchFigures(context, request); },
+      on_figures, on_lost);
 }
 
 }  // namespace weir::cli

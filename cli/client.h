@@ -48,12 +48,21 @@ class Client {
                        const std::function<bool(const v1::RolloutEvent&)>& on_event,
                        const std::function<void()>& on_lost);
 
+  /// Likewise for figures; `on_figures` has every answer.
+  Status WatchFigures(const v1::FiguresRequest& request, Deadline deadline,
+                      const std::function<bool(const v1::FiguresResponse&)>& on_figures,
+                      const std::function<void()>& on_lost);
+
   const std::string& server() const { return options_.server; }
 
  private:
   Client(ClientOptions options, std::shared_ptr<grpc::Channel> channel);
 
   Status Explain(const grpc::Status& status) const;
+  /// Watch() is called for each stream, with its context.
+  template <typename Event, typename Watch>
+  Status Follow(Deadline deadline, const Watch& watch, const std::function<bool(const Event&)>& on_event,
+                const std::function<void()>& on_lost);
 
   ClientOptions options_;
   std::shared_ptr<grpc::Channel> channel_;

@@ -10,7 +10,7 @@
 namespace weir::cli {
 namespace {
 
-enum class ValueKind { kNone, kWord, kChoice, kFile, kRollout };
+enum class ValueKind { kNone, kWord, kChoice, kFile, kRollout, kService };
 
 struct Argument {
   std::vector<std::string> names;  // "-o", "--output"; of a positional its bare name
@@ -50,7 +50,9 @@ Argument Describe(const CLI::Option& option) {
   } else if (type.starts_with("PATH") || type.starts_with("FILE")) {
     argument.value = ValueKind::kFile;
   } else {
-    argument.value = type == "ROLLOUT" ? ValueKind::kRollout : ValueKind::kWord;
+    argument.value = type == "ROLLOUT"   ? ValueKind::kRollout
+                     : type == "SERVICE" ? ValueKind::kService
+                                         : ValueKind::kWord;
   }
   return argument;
 }
@@ -98,6 +100,7 @@ std::string Quoted(std::string_view text) {
 }
 
 constexpr char kRolloutNames[] = "weirctl get rollouts -o name 2>/dev/null";
+constexpr char kServiceNames[] = "weirctl get services -o name 2>/dev/null";
 
 // bash
 
@@ -109,7 +112,9 @@ std::string BashReply(const Argument& argument) {
     case ValueKind::kFile:
       return "mapfile -t COMPREPLY < <(compgen -f -- \"$current\")";
     case ValueKind::kRollout:
-      return fmt::format("mapfile -t COMPREPLY < <(compgen -W \"$({})\" -- \"$current\")", kRolloutNames);
+    case ValueKind::kService:
+      return fmt::format("mapfile -t COMPREPLY < <(compgen -W \"$({})\" -- \"$current\")",
+                         argument.value == ValueKind::kRollout ? kRolloutNames : kServiceNames);
     case ValueKind::kWord:
     case ValueKind::kNone:
       return "COMPREPLY=()";
@@ -152,6 +157,8 @@ std::string ZshValue(const Argument& argument) {
       return fmt::format(":{}:_files", label);
     case ValueKind::kRollout:
       return fmt::format(":{}:_weirctl_rollouts", label);
+    case ValueKind::kService:
+      return fmt::format(":{}:_weirctl_services", label);
   }
   return "";
 }
@@ -191,6 +198,8 @@ std::string FishValue(const Argument& argument) {
       return " -r -F";
     case ValueKind::kRollout:
       return fmt::format(" -x -a {}", Quoted(fmt::format("({})", kRolloutNames)));
+    case ValueKind::kService:
+      return fmt::format(" -x -a {}", Quoted(fmt::format("({})", kServiceNames)));
   }
   return "";
 }
@@ -266,9 +275,12 @@ std::string BashCompletion(const CLI::App& app) {
 std::string ZshCompletion(const CLI::App& app) {
   const Tree tree = DescribeTree(app);
   std::string out = "#compdef weirctl\n# zsh completion of weirctl: source <(weirctl completion zsh)\n";
-  out += "_weirctl_rollouts() {\n";
-  out += fmt::format("  local -a names\n  names=(${{(f)\"$({})\"}})\n  _describe rollout names\n}}\n",
-                     kRolloutNames);
+  for (const auto& [kind, names] :
+       {std::pair("rollout", kRolloutNames), std::pair("service", kServiceNames)}) {
+    out += fmt::format(
+        "_weirctl_{0}s() {{\n  local -a names\n  names=(${{(f)\"$({1})\"}})\n  _describe {0} names\n}}\n",
+        kind, names);
+  }
   out +=
       "_weirctl() {\n  local context state state_descr line\n  typeset -A opt_args\n  local -a commands\n  "
       "commands=(\n";

@@ -36,6 +36,7 @@ struct Context {
 void AddApplyCommands(CLI::App& app, Context& context);      // apply, delete
 void AddGetCommand(CLI::App& app, Context& context);         // get
 void AddStatusCommand(CLI::App& app, Context& context);      // status
+void AddTopCommand(CLI::App& app, Context& context);         // top
 void AddVerbCommands(CLI::App& app, Context& context);       // promote, abort, retry, pause, resume, ...
 void AddLintCommand(CLI::App& app, Context& context);        // lint
 void AddCompletionCommand(CLI::App& app, Context& context);  // completion

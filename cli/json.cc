@@ -1,10 +1,13 @@
 #include "cli/json.h"
 
+#include <fmt/format.h>
 #include <google/protobuf/descriptor.h>
 
 #include <algorithm>
 #include <boost/json/serialize.hpp>
 #include <cctype>
+#include <cmath>
+#include <utility>
 
 #include "common/net.h"
 
@@ -78,6 +81,36 @@ boost::json::value FieldValue(const Message& message, const FieldDescriptor& fie
   return nullptr;
 }
 
+/// A value without members. Fractions as people write them: 0.25, not 2.5E-1.
+std::string Scalar(const boost::json::value& value) {
+  if (const auto* number = value.if_double(); number != nullptr && std::isfinite(*number)) {
+    return fmt::format("{}", *number);
+  }
+  return boost::json::serialize(value);
+}
+
+void PrintLine(const boost::json::value& value, std::string& out) {
+  std::string_view separator;
+  if (const auto* object = value.if_object()) {
+    out += '{';
+    for (const auto& [key, member] : *object) {
+      out.append(std::exchange(separator, ",")).append(boost::json::serialize(boost::json::string(key))) +=
+          ':';
+      PrintLine(member, out);
+    }
+    out += '}';
+  } else if (const auto* array = value.if_array()) {
+    out += '[';
+    for (const auto& element : *array) {
+      out.append(std::exchange(separator, ","));
+      PrintLine(element, out);
+    }
+    out += ']';
+  } else {
+    out += Scalar(value);
+  }
+}
+
 void PrintPretty(const boost::json::value& value, const std::string& indent, std::string& out) {
   const std::string inner = indent + "  ";
   if (const auto* object = value.if_object(); object != nullptr && !object->empty()) {
@@ -100,7 +133,7 @@ void PrintPretty(const boost::json::value& value, const std::string& indent, std
     }
     out.append("\n").append(indent).append("]");
   } else {
-    out += boost::json::serialize(value);
+    out += Scalar(value);
   }
 }
 
@@ -128,7 +161,7 @@ std::string YamlScalar(const boost::json::value& value) {
   if (const auto* text = value.if_string(); text != nullptr && IsPlainYaml({text->data(), text->size()})) {
     return {text->data(), text->size()};
   }
-  return boost::json::serialize(value);
+  return Scalar(value);
 }
 
 bool IsYamlBlock(const boost::json::value& value) {
@@ -184,6 +217,12 @@ std::string ToPrettyJson(const boost::json::value& value) {
   std::string out;
   PrintPretty(value, "", out);
   return out + "\n";
+}
+
+std::string ToJsonLine(const boost::json::value& value) {
+  std::string out;
+  PrintLine(value, out);
+  return out;
 }
 
 std::string ToYaml(const boost::json::value& value) {

@@ -16,6 +16,8 @@ boost::json::value ToJson(const google::protobuf::Message& message);
 
 /// Two spaces of indentation, a line break at the end.
 std::string ToPrettyJson(const boost::json::value& value);
+/// The same on one line, without a line break.
+std::string ToJsonLine(const boost::json::value& value);
 /// YAML 1.2 block style; strings that would read as something else are quoted.
 std::string ToYaml(const boost::json::value& value);
 

@@ -51,6 +51,18 @@ void PrintSteps(const v1::Rollout& rollout, bool use_color, std::ostream& out) {
   }
 }
 
+template <typename Line>
+void PrintBlueGreen(const v1::Rollout& rollout, const Line& line) {
+  line("Active:", fmt::format("{} at {}", rollout.active_revision(), rollout.service()));
+  if (!rollout.preview_service().empty()) {
+    line("Preview:", fmt::format("{} at {}", rollout.preview_revision(), rollout.preview_service()));
+  }
+  if (!rollout.previous_revision().empty()) {
+    line("Previous:", fmt::format("{}, kept for an instant way back: {} left", rollout.previous_revision(),
+                                  AgeText(rollout.previous_remaining_ms() + 999)));
+  }
+}
+
 void PrintDetails(const v1::Rollout& rollout, bool use_color, std::ostream& out) {
   const auto line = [&](std::string_view label, const std::string& text, Color color = Color::kNone) {
     if (!text.empty())
@@ -61,7 +73,9 @@ void PrintDetails(const v1::Rollout& rollout, bool use_color, std::ostream& out)
   line("Message:", rollout.message());
   line("Service:", rollout.service());
   line("Revision:", fmt::format("{} wanted, {} stable", rollout.revision(), rollout.stable_revision()));
-  if (!rollout.canary_revision().empty()) {
+  if (rollout.strategy() == "blueGreen") {
+    PrintBlueGreen(rollout, line);
+  } else if (!rollout.canary_revision().empty()) {
     line("Canary:", fmt::format("{} at {}", rollout.canary_revision(),
                                 WeightText(rollout.canary_weight(), rollout.max_weight())));
   }
@@ -74,9 +88,7 @@ void PrintDetails(const v1::Rollout& rollout, bool use_color, std::ostream& out)
     std::vector<Row> rows;
     for (const v1::VariantStatus& v : rollout.variants()) {
       rows.push_back({{v.revision()},
-                      {v.role() == v1::ROLE_CANARY   ? "canary"
-                       : v.role() == v1::ROLE_STABLE ? "stable"
-                                                     : ""},
+                      {std::string(RoleWord(v.role()))},
                       {std::to_string(v.weight())},
                       {fmt::format("{}/{}", v.endpoints_ready(), v.endpoints_total())},
                       {std::to_string(v.connections_observed())}});

@@ -1,12 +1,14 @@
 #include "cli/table.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 
 namespace weir::cli {
 namespace {
 
 constexpr size_t kColumnGap = 2;
+constexpr size_t kLeastTextWidth = 6;  // of a column that is cut short
 
 struct CodePoint {
   uint32_t value;
@@ -45,6 +47,22 @@ size_t CodePointWidth(uint32_t c) {
     return 2;
   }
   return 1;
+}
+
+/// `text` in at most `width` columns, with an ellipsis where something is missing.
+std::string Cut(const std::string& text, size_t width) {
+  if (DisplayWidth(text) <= width) return text;
+  std::string_view rest = text;
+  std::string result;
+  size_t used = 1;  // the ellipsis
+  while (!rest.empty()) {
+    const CodePoint point = FirstCodePoint(rest);
+    used += CodePointWidth(point.value);
+    if (used > width) break;
+    result += rest.substr(0, point.bytes);
+    rest.remove_prefix(point.bytes);
+  }
+  return result + "…";
 }
 
 std::string_view Escape(Color color) {
@@ -104,13 +122,38 @@ std::string Paint(std::string_view text, Color color, bool enabled) {
 }
 
 Table::Table(std::vector<std::string> header, bool use_color)
-    : header_(std::move(header)), use_color_(use_color) {
+    : header_(std::move(header)), hidden_(header_.size()), gap_(kColumnGap), use_color_(use_color) {
   for (const std::string& title : header_) widths_.push_back(DisplayWidth(title));
 }
 
 void Table::Fit(const Row& row) {
   for (size_t i = 0; i < widths_.size() && i < row.size(); ++i) {
     widths_[i] = std::max(widths_[i], DisplayWidth(Printable(row[i].text)));
+  }
+}
+
+size_t Table::Width() const {
+  size_t width = 0;
+  for (size_t i = 0; i < widths_.size(); ++i) {
+    if (!hidden_[i]) width += widths_[i] + (width > 0 ? gap_ : 0);
+  }
+  return width;
+}
+
+void Table::Narrow(size_t width, const std::vector<std::string>& dispensable) {
+  if (Width() <= width) return;
+  narrow_ = true;
+  gap_ = 1;
+  for (const std::string& title : dispensable) {
+    if (Width() <= width) return;
+    const auto found = std::find(header_.begin(), header_.end(), title);
+    if (found != header_.end()) hidden_[static_cast<size_t>(found - header_.begin())] = true;
+  }
+  while (Width() > width) {
+    const auto end = widths_.begin() + static_cast<std::ptrdiff_t>(std::min(right_from_, widths_.size()));
+    const auto widest = std::max_element(widths_.begin(), end);
+    if (widest == end || *widest <= kLeastTextWidth) return;
+    --*widest;
   }
 }
 
@@ -121,20 +164,28 @@ void Table::PrintHeader(std::ostream& out) const {
 }
 
 void Table::PrintRow(std::ostream& out, const Row& row) const {
+  const size_t shown = widths_.size() - static_cast<size_t>(std::count(hidden_.begin(), hidden_.end(), true));
+  size_t left = shown;
   for (size_t i = 0; i < widths_.size(); ++i) {
+    if (hidden_[i]) continue;
     const Cell cell = i < row.size() ? row[i] : Cell{};
-    const std::string text = cell.text.empty() ? "-" : Printable(cell.text);
+    std::string text = cell.text.empty() ? "-" : Printable(cell.text);
+    if (narrow_) text = Cut(text, widths_[i]);
+    const size_t width = DisplayWidth(text);
+    const std::string padding(widths_[i] > width ? widths_[i] - width : 0, ' ');
+    const bool last = --left == 0;
+    if (i >= right_from_) out << padding;
     out << Paint(text, cell.color, use_color_);
-    if (i + 1 < widths_.size()) {
-      const size_t width = DisplayWidth(text);
-      out << std::string((widths_[i] > width ? widths_[i] - width : 0) + kColumnGap, ' ');
-    }
+    if (i < right_from_ && !last) out << padding;
+    if (!last) out << std::string(gap_, ' ');
   }
   out << '\n';
 }
 
 void Table::Print(std::ostream& out, const std::vector<Row>& rows) {
-  for (const Row& row : rows) Fit(row);
+  for (const Row& row : rows) {
+    if (!narrow_) Fit(row);
+  }
   PrintHeader(out);
   for (const Row& row : rows) PrintRow(out, row);
 }

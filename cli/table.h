@@ -1,6 +1,7 @@
 // Text for people: aligned columns, colour where a terminal reads it.
 #pragma once
 
+#include <cstdint>
 #include <ostream>
 #include <string>
 #include <string_view>
@@ -33,17 +34,28 @@ class Table {
  public:
   Table(std::vector<std::string> header, bool use_color);
 
+  /// Columns from `first` on are set to the right, as numbers are.
+  void AlignRight(size_t first) { right_from_ = first; }
+  /// Fits what was fitted into `width`: smaller gaps, then without the columns `dispensable` names, in its
+  /// order, then with the widest text columns cut short.
+  void Narrow(size_t width, const std::vector<std::string>& dispensable);
   /// Makes the columns wide enough for `row`.
   void Fit(const Row& row);
   void PrintHeader(std::ostream& out) const;
-  /// The last cell is not padded; an empty one is shown as "-".
+  /// The last cell is not padded; an empty one is shown as "-", one with a space as nothing.
   void PrintRow(std::ostream& out, const Row& row) const;
   /// Fits and prints header and rows.
   void Print(std::ostream& out, const std::vector<Row>& rows);
 
  private:
   std::vector<std::string> header_;
+  /// What a line takes.
+  size_t Width() const;
+
   std::vector<size_t> widths_;
+  std::vector<bool> hidden_;
+  size_t gap_, right_from_ = SIZE_MAX;
+  bool narrow_ = false;
   bool use_color_;
 };
 

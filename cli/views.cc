@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "common/net.h"
 
@@ -11,6 +12,8 @@ namespace weir::cli {
 namespace {
 
 constexpr uint32_t kPercent = 100;
+constexpr double kLeastRatio = 0.0005;  // is shown as 0.1 %
+constexpr double kManyErrors = 0.01;    // are red
 
 std::vector<std::string> WithNamespace(std::vector<std::string> header, const ViewOptions& options) {
   if (options.with_namespace) header.insert(header.begin(), "NAMESPACE");
@@ -28,19 +31,6 @@ std::string Joined(const google::protobuf::RepeatedPtrField<std::string>& words,
   return fmt::format("{}", fmt::join(words, separator));
 }
 
-std::string_view RoleWord(v1::Role role) {
-  switch (role) {
-    case v1::ROLE_STABLE:
-      return "stable";
-    case v1::ROLE_CANARY:
-      return "canary";
-    case v1::ROLE_BACKEND:
-      return "backend";
-    default:
-      return "";
-  }
-}
-
 template <typename Value>
 std::string PerVariant(const google::protobuf::RepeatedPtrField<v1::VariantStatus>& variants, Value value) {
   std::vector<std::string> parts;
@@ -50,11 +40,93 @@ std::string PerVariant(const google::protobuf::RepeatedPtrField<v1::VariantStatu
   return fmt::format("{}", fmt::join(parts, " "));
 }
 
+uint64_t ConnectionsOf(const google::protobuf::RepeatedPtrField<v1::VariantStatus>& variants) {
+  uint64_t sum = 0;
+  for (const v1::VariantStatus& variant : variants) sum += variant.connections_observed();
+  return sum;
+}
+
+/// "20.0%", "<0.1%"; "" for a ratio of nothing (-1).
+std::string PercentText(double ratio) {
+  if (ratio < 0) return "";
+  if (ratio > 0 && ratio < kLeastRatio) return "<0.1%";
+  return fmt::format("{:.1f}%", ratio * kPercent);
+}
+
+/// "0", "2.5", "120", "12.3k", "4.5M".
+std::string RateText(double rate) {
+  if (rate == 0) return "0";
+  if (rate < 99.95) return fmt::format("{:.1f}", rate);
+  if (rate < 9'999.5) return fmt::format("{:.0f}", rate);
+  if (rate < 999'950) return fmt::format("{:.1f}k", rate / 1e3);
+  return fmt::format("{:.1f}M", rate / 1e6);
+}
+
+/// "420us", "1.2ms", "35ms", "2.1s"; "" for none (-1).
+std::string LatencyText(double ms) {
+  if (ms < 0) return "";
+  if (ms < 0.9995) return fmt::format("{:.0f}us", ms * 1000);
+  if (ms < 9.95) return fmt::format("{:.1f}ms", ms);
+  if (ms < 999.5) return fmt::format("{:.0f}ms", ms);
+  return fmt::format("{:.1f}s", ms / 1000);
+}
+
+Color ErrorColor(double ratio) {
+  if (ratio >= kManyErrors) return Color::kRed;
+  return ratio > 0 ? Color::kYellow : Color::kNone;
+}
+
+/// "20/20.0%": wanted, observed; "20/-" before the first connection.
+std::string WantedAndObserved(const v1::Figures& figures) {
+  if (figures.weight_sum() == 0) return "";
+  const double wanted = static_cast<double>(figures.weight()) / figures.weight_sum() * kPercent;
+  // At most one digit behind the point, and none where it would be 0.
+  std::string text = fmt::format("{:.1f}", wanted);
+  if (text.ends_with(".0")) text.resize(text.size() - 2);
+  const std::string observed = PercentText(figures.share_observed());
+  return fmt::format("{}/{}", text, observed.empty() ? "-" : observed);
+}
+
+/// Every node is exact to less than a connection, so all together are to less than one per node.
+bool Deviates(const v1::Figures& figures, uint32_t nodes) {
+  if (figures.share_observed() <= 0 || figures.weight_sum() == 0) return false;
+  const auto counted = static_cast<double>(figures.connections_observed());
+  const double all = counted / figures.share_observed();
+  return std::abs(counted - all * figures.weight() / figures.weight_sum()) > std::max(1U, nodes);
+}
+
+std::string ShareText(const google::protobuf::RepeatedPtrField<v1::VariantStatus>& variants) {
+  const double all = static_cast<double>(ConnectionsOf(variants));
+  if (all == 0) return "";
+  return PerVariant(variants, [&](const auto& variant) {
+    return PercentText(static_cast<double>(variant.connections_observed()) / all);
+  });
+}
+
 std::string Fraction(uint64_t part, uint64_t whole) { return fmt::format("{}/{}", part, whole); }
 
 Color EndpointColor(uint32_t ready) { return ready == 0 ? Color::kRed : Color::kNone; }
 
 }  // namespace
+
+std::string_view RoleWord(v1::Role role) {
+  switch (role) {
+    case v1::ROLE_STABLE:
+      return "stable";
+    case v1::ROLE_CANARY:
+      return "canary";
+    case v1::ROLE_BACKEND:
+      return "backend";
+    case v1::ROLE_ACTIVE:
+      return "active";
+    case v1::ROLE_PREVIEW:
+      return "preview";
+    case v1::ROLE_PREVIOUS:
+      return "previous";
+    default:
+      return "";
+  }
+}
 
 Color PhaseColor(const std::string& phase) {
   if (phase == "Healthy") return Color::kGreen;
@@ -134,30 +206,70 @@ Row RolloutRow(const v1::Rollout& rollout, const ViewOptions& options) {
 
 std::vector<std::string> SplitHeader(const ViewOptions& options) {
   std::vector<std::string> header{"SERVICE", "PORT", "ADDRESS", "SOURCE", "WEIGHTS", "OBSERVED"};
-  if (options.wide) header.insert(header.end(), {"READY", "ROLES", "NODES"});
+  if (options.wide) header.insert(header.end(), {"CONNECTIONS", "READY", "ROLES", "NODES"});
   return WithNamespace(std::move(header), options);
 }
 
 Row SplitRow(const v1::Split& split, const ViewOptions& options) {
-  const auto observed = [](const v1::VariantStatus& v) { return v.connections_observed(); };
   Row row{{split.service(), Color::kBold},
           {split.port_name()},
           {FrontendText(split.key())},
           {split.source()},
           {PerVariant(split.variants(), [](const auto& v) { return v.weight(); })},
-          {PerVariant(split.variants(), observed)}};
+          {ShareText(split.variants())}};
   if (options.wide) {
     std::vector<std::string> nodes;
     for (const v1::NodeSplit& node : split.nodes()) {
-      nodes.push_back(fmt::format("{}: {}", node.node(), PerVariant(node.variants(), observed)));
+      const uint64_t connections = ConnectionsOf(node.variants());
+      nodes.push_back(fmt::format("{}: {}{}of {}", node.node(), ShareText(node.variants()),
+                                  connections == 0 ? "" : " ", connections));
     }
     Append(row,
-           {{PerVariant(split.variants(),
+           {{PerVariant(split.variants(), [](const auto& v) { return v.connections_observed(); })},
+            {PerVariant(split.variants(),
                         [](const auto& v) { return Fraction(v.endpoints_ready(), v.endpoints_total()); })},
             {PerVariant(split.variants(), [](const auto& v) { return RoleWord(v.role()); })},
             {fmt::format("{}", fmt::join(nodes, "; "))}});
   }
   return WithNamespace(std::move(row), split.namespace_(), options);
+}
+
+std::vector<std::string> FiguresHeader(bool with_namespace) {
+  return WithNamespace(
+      {"SERVICE", "REVISION", "ROLE", "WEIGHT", "CONN/S", "ACTIVE", "FAIL%", "REQ/S", "5XX%", "P50", "P99"},
+      {.with_namespace = with_namespace});
+}
+
+size_t FiguresTextColumns(bool with_namespace) { return with_namespace ? 4 : 3; }
+
+std::vector<std::string> FiguresDispensable(bool with_namespace) {
+  std::vector<std::string> titles{"P50", "ACTIVE", "ROLE"};
+  if (with_namespace) titles.insert(titles.begin() + 2, "CONN/S");
+  return titles;
+}
+
+Row FiguresRow(const v1::Figures& figures, const v1::Figures* before, const v1::FiguresResponse& response,
+               bool with_namespace) {
+  const bool same_namespace = before != nullptr && before->namespace_() == figures.namespace_();
+  const bool same_service = same_namespace && before->service() == figures.service();
+  const Color role = figures.role() == v1::ROLE_CANARY        ? Color::kYellow
+                     : figures.role() == v1::ROLE_UNSPECIFIED ? Color::kDim
+                                                              : Color::kNone;
+  const bool http = figures.latency_p50_ms() >= 0 || figures.requests_per_second() > 0;
+  Row row{{same_service ? " " : figures.service(), Color::kBold},
+          {figures.revision(), role},
+          {std::string(RoleWord(figures.role())), role},
+          {WantedAndObserved(figures),
+           Deviates(figures, response.nodes_connected()) ? Color::kYellow : Color::kNone},
+          {RateText(figures.connections_per_second())},
+          {std::to_string(figures.connections_active())},
+          {PercentText(figures.failed_ratio()), ErrorColor(figures.failed_ratio())},
+          {http ? RateText(figures.requests_per_second()) : ""},
+          {PercentText(figures.server_error_ratio()), ErrorColor(figures.server_error_ratio())},
+          {LatencyText(figures.latency_p50_ms())},
+          {LatencyText(figures.latency_p99_ms())}};
+  return WithNamespace(std::move(row), same_namespace ? " " : figures.namespace_(),
+                       {.with_namespace = with_namespace});
 }
 
 std::vector<std::string> NodeHeader(const ViewOptions& options) {

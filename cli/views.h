@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cli/table.h"
@@ -16,6 +17,8 @@ struct ViewOptions {
   int64_t now_unix_ms = 0;      // for ages
 };
 
+/// "canary"; "" for a role this weirctl does not know.
+std::string_view RoleWord(v1::Role role);
 Color PhaseColor(const std::string& phase);
 /// "20%" of the usual maximum of 100, else "5/1000".
 std::string WeightText(uint32_t weight, uint32_t max_weight);
@@ -34,6 +37,15 @@ Row RolloutRow(const v1::Rollout& rollout, const ViewOptions& options);
 
 std::vector<std::string> SplitHeader(const ViewOptions& options);
 Row SplitRow(const v1::Split& split, const ViewOptions& options);
+
+/// What every revision does. `before` is the row above (or null): a service's name is shown once.
+std::vector<std::string> FiguresHeader(bool with_namespace);
+Row FiguresRow(const v1::Figures& figures, const v1::Figures* before, const v1::FiguresResponse& response,
+               bool with_namespace);
+/// How many columns are text; the others are numbers.
+size_t FiguresTextColumns(bool with_namespace);
+/// Columns that a narrow terminal does without, those to go first before the others.
+std::vector<std::string> FiguresDispensable(bool with_namespace);
 
 std::vector<std::string> NodeHeader(const ViewOptions& options);
 Row NodeRow(const v1::Node& node, const ViewOptions& options);

@@ -241,6 +241,11 @@ http::response<http::string_body> HttpServer::Impl::Answer(
     HttpRequest plain;
     plain.path = target.substr(0, mark);
     if (mark != std::string_view::npos) plain.query = target.substr(mark + 1);
+    const auto [first, last] = request.equal_range(http::field::accept);
+    for (auto field = first; field != last; ++field) {
+      if (!plain.accept.empty()) plain.accept += ',';
+      plain.accept.append(field->value().data(), field->value().size());
+    }
     answer = Dispatch(plain);
   } else {
     answer = {.status = 405, .body = "only GET and HEAD\n"};

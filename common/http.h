@@ -17,8 +17,9 @@
 namespace weir {
 
 struct HttpRequest {
-  std::string path;   // "/metrics"; as sent, not percent-decoded
-  std::string query;  // what follows the ?, without it
+  std::string path;    // "/metrics"; as sent, not percent-decoded
+  std::string query;   // what follows the ?, without it
+  std::string accept;  // the Accept header, its lines joined with commas; empty: none
 };
 
 struct HttpResponse {

@@ -1,6 +1,5 @@
 #include "common/metrics.h"
 
-#include <prometheus/text_serializer.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -84,19 +83,24 @@ std::vector<prometheus::MetricFamily> ProcessMetrics::Collect() const {
   return families;
 }
 
-std::string MetricsText(const std::vector<prometheus::Collectable*>& collectables) {
-  std::vector<prometheus::MetricFamily> all;
+std::string MetricsText(const std::vector<prometheus::Collectable*>& collectables,
+                        const std::vector<MetricsSource*>& sources, ExpositionFormat format, size_t reserve) {
+  ExpositionWriter writer(format, reserve);
   for (const prometheus::Collectable* collectable : collectables) {
-    auto families = collectable->Collect();
-    all.insert(all.end(), std::make_move_iterator(families.begin()), std::make_move_iterator(families.end()));
+    for (const prometheus::MetricFamily& family : collectable->Collect()) writer.AddFamily(family);
   }
-  return prometheus::TextSerializer().Serialize(all);
+  for (MetricsSource* source : sources) source->Write(writer);
+  return writer.Finish();
 }
 
-HttpHandler MetricsHandler(std::vector<prometheus::Collectable*> collectables) {
-  return [collectables = std::move(collectables)](const HttpRequest&) {
-    return HttpResponse{.content_type = "text/plain; version=0.0.4; charset=utf-8",
-                        .body = MetricsText(collectables)};
+HttpHandler MetricsHandler(std::vector<prometheus::Collectable*> collectables,
+                           std::vector<MetricsSource*> sources) {
+  return [collectables = std::move(collectables), sources = std::move(sources),
+          last_size = size_t{0}](const HttpRequest& request) mutable {
+    const ExpositionFormat format = ChooseFormat(request.accept);
+    std::string body = MetricsText(collectables, sources, format, last_size + last_size / 8);
+    last_size = body.size();
+    return HttpResponse{.content_type = std::string(ContentType(format)), .body = std::move(body)};
   };
 }
 

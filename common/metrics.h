@@ -7,15 +7,22 @@
 #include <string>
 #include <vector>
 
+#include "common/exposition.h"
 #include "common/http.h"
 
 namespace weir {
 
-/// The text exposition of everything the collectables give. Any thread.
-std::string MetricsText(const std::vector<prometheus::Collectable*>& collectables);
+/// The exposition of everything that the collectables and the sources give, in this order; `reserve`: bytes
+/// it may take. A family's name must come
+/// from one of them only. The collectables' and the sources' thread.
+std::string MetricsText(const std::vector<prometheus::Collectable*>& collectables,
+                        const std::vector<MetricsSource*>& sources = {},
+                        ExpositionFormat format = ExpositionFormat::kText, size_t reserve = 0);
 
-/// A handler for /metrics. The collectables must outlive it.
-HttpHandler MetricsHandler(std::vector<prometheus::Collectable*> collectables);
+/// A handler for /metrics, which answers in the format that the Accept header prefers. Everything must
+/// outlive it.
+HttpHandler MetricsHandler(std::vector<prometheus::Collectable*> collectables,
+                           std::vector<MetricsSource*> sources = {});
 
 /// process_resident_memory_bytes, process_cpu_seconds_total, process_start_time_seconds, process_open_fds,
 /// read from /proc/self at each collection; one that cannot be read is left out.

@@ -4,12 +4,12 @@
 #   deploy/install-deps.sh [--build] [--tests] [--bench] [--check]
 #
 #   --build   compilers and libraries
-#   --tests   what the tests and the quickstart run: nginx, curl, redis, prometheus, dig, wrk, tmux, formatters ...
-#   --bench   what the benchmark is compared with: haproxy, iptables, nftables, Google Benchmark
+#   --tests   what the tests and the quickstart run: nginx, curl, redis, dig, wrk, tmux, prometheus, formatters ...
+#   --bench   what the benchmark is compared with: haproxy, iptables, nftables
 #   --check   install nothing; print what is missing; exit 1 if anything is
 #
 # Without a group: all three. Nothing is done, and no package index is read, when everything is there.
-# Services of the packages (nginx, redis, prometheus, haproxy) are not started.
+# Services of the packages (nginx, redis, haproxy, prometheus) are not started.
 set -euo pipefail
 
 die() {
@@ -60,6 +60,7 @@ nginx-light|nginx
 curl
 wrk
 prometheus
+python3-prometheus-client
 redis-server
 redis-tools
 bind9-dnsutils
@@ -71,7 +72,6 @@ tmux
 openssl
 '
 packages_bench='
-libbenchmark-dev
 haproxy
 iptables
 nftables

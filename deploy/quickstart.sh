@@ -220,7 +220,12 @@ start_daemons() {
 exec nsenter --net=/proc/$holder/ns/net env WEIR_NAMESPACE=$WEIR_NAMESPACE WEIR_SERVER=$WEIR_SERVER \\
   $binaries/weirctl "\$@"
 EOF
-  chmod +x "$run/weirctl"
+  # And any other, where the daemons are: curl, a Prometheus.
+  cat >"$run/inside" <<EOF
+#!/bin/sh
+exec nsenter --net=/proc/$holder/ns/net -- "\$@"
+EOF
+  chmod +x "$run/weirctl" "$run/inside"
 }
 
 # --- clients ---

@@ -69,8 +69,9 @@ App::App(boost::asio::io_context& context, const Clock& clock, datapath::Datapat
           context, clock, datapath, metrics_,
           [controller = options.controller, tls = options.tls] { return MakeChannel(controller, tls); },
           SystemRandom(), ClientOptions(options)),
+      figure_metrics_(datapath, client_.book(), metrics_, options.figures),
       http_(std::move(http)) {
-  http_->Handle("/metrics", MetricsHandler({&metrics_, &process_metrics_}));
+  http_->Handle("/metrics", MetricsHandler({&metrics_, &process_metrics_}, {&figure_metrics_}));
   http_->Handle("/healthz", [&datapath](const HttpRequest&) { return health::Healthz(datapath); });
   http_->Handle("/readyz", [this, &datapath](const HttpRequest&) {
     return health::Readyz(datapath, {client_.synced(), client_.connected(), client_.last_error()});

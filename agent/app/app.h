@@ -9,6 +9,7 @@
 
 #include "agent/datapath/datapath.h"
 #include "agent/metrics/agent_metrics.h"
+#include "agent/metrics/figure_metrics.h"
 #include "agent/stream/client.h"
 #include "common/clock.h"
 #include "common/http.h"
@@ -25,6 +26,7 @@ class App {
     std::string http;        // HOST:PORT
     TlsFlags tls;
     stream::Assembler::Limits limits;
+    metrics::FigureOptions figures;
   };
 
   /// Checks the flags and the TLS files and listens; starts no thread and touches no kernel. Errors name
@@ -47,6 +49,7 @@ class App {
   metrics::AgentMetrics metrics_;
   ProcessMetrics process_metrics_;
   stream::Client client_;
+  metrics::FigureMetrics figure_metrics_;
   std::unique_ptr<HttpServer> http_;
 };
 

@@ -22,10 +22,15 @@ struct FrontendKey {
 
 enum class OnEmpty : uint8_t { kPass = 0, kRefuse = 1, kRefuseShare = 2 };
 
+/// A variant's part in its split, as the controller says. The kernel does not look; metrics and the pace of
+/// telemetry do.
+enum class Role : uint8_t { kNone = 0, kStable = 1, kCanary = 2, kBackend = 3 };
+
 struct Variant {
   std::string revision;
   uint32_t weight = 0;                   // 0 .. 1,000,000
   std::vector<SocketAddress> endpoints;  // those that may be chosen; the frontend's family
+  Role role = Role::kNone;
   bool operator==(const Variant&) const = default;
 };
 

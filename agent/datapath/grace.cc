@@ -37,7 +37,9 @@ uint64_t Load(__u64& value) { return std::atomic_ref(value).load(std::memory_ord
 bool Drained(const Maps& maps, uint32_t cpus, uint32_t phase) {
   uint64_t left = 0;
   uint64_t entered = 0;
-  for (uint32_t cpu = 0; cpu < cpus; ++cpu) left += Load(maps.grace[cpu].left[phase]);
+  for (uint32_t cpu = 0; cpu < cpus; ++cpu) {
+    left += Load(maps.grace[cpu].left[phase]) + Load(maps.grace[cpu].chosen[phase]);
+  }
   std::atomic_thread_fence(std::memory_order_seq_cst);
   for (uint32_t cpu = 0; cpu < cpus; ++cpu) {
     entered += Load(maps.grace[cpu].entered[phase]);

@@ -45,6 +45,17 @@ const std::vector<Hook>& Hooks() {
   return hooks;
 }
 
+const std::vector<Hook>& PacketHooks() {
+  static const std::vector<Hook> hooks = {{"ingress", BPF_CGROUP_INET_INGRESS},
+                                          {"egress", BPF_CGROUP_INET_EGRESS}};
+  return hooks;
+}
+
+const std::vector<Hook>& MeasureHooks() {
+  static const std::vector<Hook> hooks = {{"sock_release", BPF_CGROUP_INET_SOCK_RELEASE}};
+  return hooks;
+}
+
 Result<UniqueFd> OpenCgroup(const std::string& path) {
   const std::string mount = FindCgroup2Mount().value_or("none on this machine: mount -t cgroup2 none DIR");
   UniqueFd fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -95,19 +106,28 @@ Status CheckHook(const Hook& hook, uint32_t program_id, int cgroup_fd) {
       "program weir_{} is not in effect at the cgroup: restart the agent to attach it again", hook.name);
 }
 
+Result<std::vector<std::string>> RemoveHook(const Hook& hook, const std::string& directory) {
+  std::vector<std::string> removed;
+  const std::string path = LinkPath(hook, directory);
+  for (const std::string& pin : {path, path + kFresh}) {
+    const UniqueFd link(bpf_obj_get(pin.c_str()));
+    // Detaching fails only where the cgroup went first, and with it the attachment.
+    if (link.valid()) bpf_link_detach(link.get());
+    if (unlink(pin.c_str()) == 0) {
+      removed.push_back(pin);
+    } else if (errno != ENOENT) {
+      return ErrnoStatus(errno, "unlink " + pin);
+    }
+  }
+  return removed;
+}
+
 Result<std::vector<std::string>> RemoveHooks(const std::string& directory) {
   std::vector<std::string> removed;
-  for (auto hook = Hooks().rbegin(); hook != Hooks().rend(); ++hook) {
-    const std::string path = LinkPath(*hook, directory);
-    for (const std::string& pin : {path, path + kFresh}) {
-      const UniqueFd link(bpf_obj_get(pin.c_str()));
-      // Detaching fails only where the cgroup went first, and with it the attachment.
-      if (link.valid()) bpf_link_detach(link.get());
-      if (unlink(pin.c_str()) == 0) {
-        removed.push_back(pin);
-      } else if (errno != ENOENT) {
-        return ErrnoStatus(errno, "unlink " + pin);
-      }
+  for (const std::vector<Hook>& hooks : {Hooks(), PacketHooks()}) {
+    for (auto hook = hooks.rbegin(); hook != hooks.rend(); ++hook) {
+      ASSIGN_OR_RETURN(const std::vector<std::string> paths, RemoveHook(*hook, directory));
+      removed.insert(removed.end(), paths.begin(), paths.end());
     }
   }
   return removed;

@@ -9,13 +9,16 @@
 
 namespace weir::datapath {
 
-/// A hook of bpf/socket.bpf.c. Reverse translations come first: they are attached before, and removed after,
-/// the hooks that make them necessary.
+/// A hook of a cgroup.
 struct Hook {
   const char* name;  // "connect4"; the program is weir_<name>, the pin link_<name>
   int attach_type;   // enum bpf_attach_type
 };
+/// Those of bpf/socket.bpf.c. Reverse translations come first: they are attached before, and removed after,
+/// the hooks that make them necessary.
 const std::vector<Hook>& Hooks();
+/// Those of bpf/packets.bpf.c.
+const std::vector<Hook>& PacketHooks();
 
 /// A directory of a cgroup2 hierarchy. FAILED_PRECONDITION for anything else, with the mount point if there
 /// is one.
@@ -26,10 +29,15 @@ Result<UniqueFd> OpenCgroup(const std::string& path);
 /// it is replaced.
 Status AttachHook(const Hook& hook, int program_fd, int cgroup_fd, const std::string& directory);
 
+/// Those of bpf/measure.bpf.c at a cgroup; its tracepoint is none of them.
+const std::vector<Hook>& MeasureHooks();
+
 /// OK if the program with this id is among those in effect at the cgroup.
 Status CheckHook(const Hook& hook, uint32_t program_id, int cgroup_fd);
 
-/// Detaches and unpins what AttachHook pinned; returns the paths.
+/// Detaches and unpins what AttachHook pinned for one hook; returns the paths.
+Result<std::vector<std::string>> RemoveHook(const Hook& hook, const std::string& directory);
+/// The same for Hooks() and PacketHooks().
 Result<std::vector<std::string>> RemoveHooks(const std::string& directory);
 
 }  // namespace weir::datapath

@@ -3,13 +3,24 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <ctime>
 
 #include "agent/datapath/environment.h"
 #include "agent/datapath/grace.h"
+#include "agent/datapath/wire.h"
+#include "common/log.h"
 
 namespace weir::datapath {
 namespace {
+
+/// CLOCK_MONOTONIC, as bpf_ktime_get_ns() has it.
+uint64_t MonotonicNow() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
 
 Status CheckOptions(const Options& options) {
   const auto check = [](const char* flag, uint32_t value, uint32_t most) {
@@ -32,10 +43,16 @@ Status CheckCapabilities() {
 
 /// Fills an empty table from maps of other sizes. Connections that the old programs give between this and the
 /// replacement of the links are not in the copied cursors.
-Status ImportFrom(const std::string& directory, const MapSizes& sizes, SplitTable& table) {
+Status ImportFrom(const std::string& directory, const MapSizes& sizes, const Clock& clock,
+                  SplitTable& table) {
   ASSIGN_OR_RETURN(Maps maps, Maps::Open(directory, sizes));
-  ASSIGN_OR_RETURN(const SplitTable earlier, SplitTable::Adopt(std::move(maps)));
+  ASSIGN_OR_RETURN(const SplitTable earlier, SplitTable::Adopt(std::move(maps), clock));
   return table.Import(earlier);
+}
+
+const Clock& ClockOf(const Options& options) {
+  static const SystemClock clock;
+  return options.clock != nullptr ? *options.clock : clock;
 }
 
 }  // namespace
@@ -56,9 +73,10 @@ Result<std::unique_ptr<KernelDatapath>> KernelDatapath::Open(const Options& opti
 
   ASSIGN_OR_RETURN(Programs programs, Programs::Load(options.bpffs_dir + "/" + wanted, sizes, earlier));
   ASSIGN_OR_RETURN(Maps maps, Maps::Open(programs.maps_at(), sizes));
-  ASSIGN_OR_RETURN(SplitTable table, SplitTable::Adopt(std::move(maps)));
+  ASSIGN_OR_RETURN(SplitTable table, SplitTable::Adopt(std::move(maps), ClockOf(options)));
   if (!earlier.empty()) {
-    const Status imported = ImportFrom(earlier, *MapSizes::FromDirectoryName(found.front()), table);
+    const Status imported =
+        ImportFrom(earlier, *MapSizes::FromDirectoryName(found.front()), ClockOf(options), table);
     if (!imported.ok()) {
       RETURN_IF_ERROR(RemoveMapDirectory(programs.maps_at()).status());
       return Annotate(imported, "carry the split over to maps of other sizes");
@@ -70,8 +88,11 @@ Result<std::unique_ptr<KernelDatapath>> KernelDatapath::Open(const Options& opti
   for (const std::string& other : ListMapDirectories(options.bpffs_dir)) {
     if (other != wanted) RETURN_IF_ERROR(RemoveMapDirectory(options.bpffs_dir + "/" + other).status());
   }
-  return std::unique_ptr<KernelDatapath>(
+  std::unique_ptr<KernelDatapath> datapath(
       new KernelDatapath(options, std::move(cgroup), std::move(programs), std::move(table)));
+  datapath->StartMeasuring();
+  datapath->SetPackets(datapath->table_.NeedsPackets());
+  return datapath;
 }
 
 KernelDatapath::KernelDatapath(Options options, UniqueFd cgroup, Programs programs, SplitTable table)
@@ -83,6 +104,8 @@ KernelDatapath::KernelDatapath(Options options, UniqueFd cgroup, Programs progra
 
 Result<std::vector<std::string>> KernelDatapath::Detach(const std::string& bpffs_dir) {
   ASSIGN_OR_RETURN(std::vector<std::string> removed, RemoveHooks(bpffs_dir));
+  ASSIGN_OR_RETURN(const std::vector<std::string> measuring, RemoveMeasuring(bpffs_dir));
+  removed.insert(removed.end(), measuring.begin(), measuring.end());
   for (const std::string& name : ListMapDirectories(bpffs_dir)) {
     ASSIGN_OR_RETURN(const std::vector<std::string> gone, RemoveMapDirectory(bpffs_dir + "/" + name));
     removed.insert(removed.end(), gone.begin(), gone.end());
@@ -97,15 +120,57 @@ Result<std::vector<std::string>> KernelDatapath::Detach(const std::string& bpffs
   return removed;
 }
 
-Status KernelDatapath::Apply(const Change& change) { return table_.Apply(change, table_.node_number()); }
+Status KernelDatapath::Apply(const Change& change) {
+  // Before the change is in force, so that nothing of its first connections is missed.
+  if (std::any_of(change.upserts.begin(), change.upserts.end(), NeedsPackets)) SetPackets(true);
+  const Status status = table_.Apply(change, table_.node_number());
+  SetPackets(table_.NeedsPackets());
+  return status;
+}
 
-Result<Figures> KernelDatapath::ReadFigures() { return Figures{}; }
+void KernelDatapath::SetPackets(bool wanted) {
+  if (wanted == packets_.attached() && packets_set_) return;
+  std::atomic_ref<__u64> since(table_.maps().state[0].packets_since_ns);
+  if (!wanted) since.store(0);
+  const Status status = wanted ? packets_.Attach(table_.maps(), cgroup_.get(), options_.bpffs_dir)
+                               : packets_.Detach(options_.bpffs_dir);
+  packets_set_ = status.ok();
+  if (wanted && status.ok() && since.load() == 0) since.store(MonotonicNow());
+  if (status.ok()) return;
+  // Measuring is not worth a refused split.
+  ++packet_failures_;
+  LogWarn("datagrams and HTTP are not measured", {{"error", status}});
+}
+
+Result<Stats> KernelDatapath::ReadStats() {
+  ASSIGN_OR_RETURN(Stats stats, table_.ReadStats());
+  stats.counters.push_back({"attach_packets", packet_failures_, true});
+  return stats;
+}
+
+void KernelDatapath::StartMeasuring() {
+  Result<Measuring> measuring = Measuring::Attach(table_.maps(), cgroup_.get(), options_.bpffs_dir);
+  if (measuring.ok()) {
+    measuring_ = *std::move(measuring);
+    abilities_.insert(abilities_.end(), {"inet_sock_set_state", "sock_release"});
+  } else {
+    table_.set_measured(false);
+    LogWarn("nothing is measured on this kernel", {{"error", measuring.status()}});
+  }
+}
+
+Result<Figures> KernelDatapath::ReadFigures() {
+  if (measuring_) RETURN_IF_ERROR(measuring_->CountLiving());
+  return table_.ReadFigures(options_.series_grace);
+}
 
 Status KernelDatapath::CheckAttached() {
   if (access(options_.cgroup_path.c_str(), F_OK) != 0) {
     return ErrnoStatus(errno, fmt::format("cgroup {}", options_.cgroup_path));
   }
-  return programs_.Check(cgroup_.get());
+  RETURN_IF_ERROR(programs_.Check(cgroup_.get()));
+  if (measuring_) RETURN_IF_ERROR(measuring_->Check(cgroup_.get()));
+  return packets_.Check(cgroup_.get());
 }
 
 }  // namespace weir::datapath

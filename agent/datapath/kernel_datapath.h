@@ -3,10 +3,13 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "agent/datapath/loader.h"
+#include "agent/datapath/measuring.h"
+#include "agent/datapath/packets.h"
 #include "agent/datapath/split_table.h"
 
 namespace weir::datapath {
@@ -18,6 +21,7 @@ struct Options {
   uint32_t max_endpoints = 131072;
   std::chrono::seconds series_grace{300};  // figures of a removed revision are kept for so long
   uint32_t max_affinity = 32768;           // network namespaces x frontends with session affinity
+  const Clock* clock = nullptr;            // outlives the datapath; null: the system's
 };
 
 class KernelDatapath : public Datapath {
@@ -34,19 +38,28 @@ class KernelDatapath : public Datapath {
   uint64_t Generation() const override { return table_.generation(); }
   std::string ControllerId() const override { return table_.controller_id(); }
   void SetNodeNumber(uint32_t number) override { table_.set_node_number(number); }
-  Result<Stats> ReadStats() override { return table_.ReadStats(); }
+  Result<Stats> ReadStats() override;
   Result<std::vector<SplitCount>> ReadCounts() override { return table_.ReadCounts(); }
   Result<Figures> ReadFigures() override;
   Status CheckAttached() override;
   std::vector<std::string> Abilities() const override { return abilities_; }
 
  private:
+  /// What fails is logged: a split that is not measured is better than none.
+  void StartMeasuring();
+  /// Attaches or detaches bpf/packets.bpf.c; what fails is logged and counted.
+  void SetPackets(bool wanted);
+
   KernelDatapath(Options options, UniqueFd cgroup, Programs programs, SplitTable table);
 
   Options options_;
   UniqueFd cgroup_;
   Programs programs_;
   SplitTable table_;
+  Packets packets_;
+  std::optional<Measuring> measuring_;  // nullopt: this kernel cannot
+  bool packets_set_ = false;            // what is attached is as wanted, not yet known after an adoption
+  uint64_t packet_failures_ = 0;        // attaching or detaching bpf/packets.bpf.c
   std::vector<std::string> abilities_;
 };
 

@@ -4,9 +4,9 @@
 #include <bpf/libbpf.h>
 
 #include <cerrno>
-#include <cstdarg>
 #include <filesystem>
 
+#include "agent/datapath/object.h"
 #include "socket.skel.h"
 
 namespace weir::datapath {
@@ -14,30 +14,23 @@ namespace {
 
 constexpr std::string_view kUnfinished = "_new";
 
-/// Maps whose layout does not depend on the sizes: a resize carries them on.
+/// Maps that a resize carries on as they are: the kernel writes to them meanwhile.
 bool IsShared(const std::string& name) {
   return name == "weir_socks" || name == "weir_udp_flows" || name == "weir_counters" ||
-         name == "weir_grace" || name == "weir_state";
-}
-
-/// libbpf tells why a load failed only through its print function.
-thread_local std::string libbpf_messages;
-
-int CollectMessage(libbpf_print_level level, const char* format, va_list arguments) {
-  if (level != LIBBPF_WARN) return 0;
-  char line[512];
-  const int length = vsnprintf(line, sizeof line, format, arguments);
-  if (libbpf_messages.size() < 8192) libbpf_messages += line;
-  return length;
+         name == "weir_grace" || name == "weir_state" || name == "weir_series" || name == "weir_stats" ||
+         name == "weir_http" || name == "weir_http_socks";
 }
 
 void SetSizes(weir_socket* skeleton, const MapSizes& sizes) {
-  bpf_map__set_max_entries(skeleton->maps.weir_vips, sizes.service_entries());
-  bpf_map__set_max_entries(skeleton->maps.weir_services, sizes.service_entries());
+  bpf_map__set_max_entries(skeleton->maps.weir_vips, sizes.vip_entries());
+  bpf_map__set_max_entries(skeleton->maps.weir_wide, sizes.wide_entries());
   bpf_map__set_max_entries(skeleton->maps.weir_splits, sizes.split_entries());
   bpf_map__set_max_entries(skeleton->maps.weir_cursors, sizes.cursor_entries());
   bpf_map__set_max_entries(skeleton->maps.weir_endpoints, sizes.endpoint_entries());
   bpf_map__set_max_entries(skeleton->maps.weir_affinity, sizes.affinity);
+  bpf_map__set_max_entries(skeleton->maps.weir_series, sizes.series_entries());
+  bpf_map__set_max_entries(skeleton->maps.weir_stats, sizes.series_entries());
+  bpf_map__set_max_entries(skeleton->maps.weir_http, sizes.http_entries());
 }
 
 Status ReusePinned(bpf_object* object, const std::string& name, const std::string& directory) {
@@ -72,11 +65,11 @@ Programs::~Programs() = default;
 
 Result<Programs> Programs::Load(const std::string& map_directory, const MapSizes& sizes,
                                 const std::string& shared) {
-  libbpf_set_print(CollectMessage);
-  libbpf_messages.clear();
+  CollectLibbpfMessages();
   std::unique_ptr<weir_socket, Destroy> skeleton(weir_socket__open());
   if (!skeleton) return ErrnoStatus(errno, "open the BPF object");
   SetSizes(skeleton.get(), sizes);
+  skeleton->rodata->weir_vip_mask = sizes.vip_entries() - 1;
   skeleton->rodata->weir_have_mptcp =
       libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_skc_to_mptcp_sock, nullptr) == 1;
   std::error_code error;
@@ -89,7 +82,7 @@ Result<Programs> Programs::Load(const std::string& map_directory, const MapSizes
     }
   }
   if (const int failed = weir_socket__load(skeleton.get()); failed != 0) {
-    return Annotate(ErrnoStatus(-failed, libbpf_messages),
+    return Annotate(ErrnoStatus(-failed, LibbpfMessages()),
                     "load the BPF programs (Linux 5.18 or later with cgroup BPF is needed)");
   }
   if (exists) return Programs(std::move(skeleton), map_directory, map_directory);
@@ -107,29 +100,16 @@ Status Programs::Publish() {
   return OkStatus();
 }
 
-Result<int> Programs::ProgramFd(const Hook& hook) const {
-  const std::string name = std::string("weir_") + hook.name;
-  bpf_program* program = bpf_object__find_program_by_name(skeleton_->obj, name.c_str());
-  if (program == nullptr) return NotFound("program {} is not in the BPF object", name);
-  return bpf_program__fd(program);
-}
-
 Status Programs::Attach(int cgroup_fd, const std::string& bpffs_directory) const {
   for (const Hook& hook : Hooks()) {
-    ASSIGN_OR_RETURN(const int fd, ProgramFd(hook));
+    ASSIGN_OR_RETURN(const int fd, ProgramFd(skeleton_->obj, hook));
     RETURN_IF_ERROR(AttachHook(hook, fd, cgroup_fd, bpffs_directory));
   }
   return OkStatus();
 }
 
 Status Programs::Check(int cgroup_fd) const {
-  for (const Hook& hook : Hooks()) {
-    ASSIGN_OR_RETURN(const int fd, ProgramFd(hook));
-    bpf_prog_info info{};
-    uint32_t length = sizeof info;
-    if (bpf_obj_get_info_by_fd(fd, &info, &length) != 0) return ErrnoStatus(errno, "program info");
-    RETURN_IF_ERROR(CheckHook(hook, info.id, cgroup_fd));
-  }
+  for (const Hook& hook : Hooks()) RETURN_IF_ERROR(CheckProgram(skeleton_->obj, hook, cgroup_fd));
   return OkStatus();
 }
 

@@ -42,8 +42,6 @@ class Programs {
     void operator()(weir_socket* skeleton) const;
   };
   Programs(std::unique_ptr<weir_socket, Destroy> skeleton, std::string maps_at, std::string directory);
-  Result<int> ProgramFd(const Hook& hook) const;
-
   std::unique_ptr<weir_socket, Destroy> skeleton_;
   std::string maps_at_;
   std::string directory_;

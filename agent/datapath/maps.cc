@@ -5,6 +5,7 @@
 #include <linux/bpf.h>
 #include <sys/mman.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 
@@ -17,8 +18,8 @@ struct MapShape {
 };
 
 MapShape Shape(const std::string& name, const MapSizes& sizes) {
-  if (name == "weir_vips") return {BPF_MAP_TYPE_HASH, sizeof(weir_vip_key), 4, sizes.service_entries()};
-  if (name == "weir_services") return {BPF_MAP_TYPE_ARRAY, 4, sizeof(weir_service), sizes.service_entries()};
+  if (name == "weir_vips") return {BPF_MAP_TYPE_ARRAY, 4, sizeof(weir_vip), sizes.vip_entries()};
+  if (name == "weir_wide") return {BPF_MAP_TYPE_ARRAY, 4, sizeof(weir_wide), sizes.wide_entries()};
   if (name == "weir_splits") return {BPF_MAP_TYPE_ARRAY, 4, sizeof(weir_split), sizes.split_entries()};
   if (name == "weir_endpoints")
     return {BPF_MAP_TYPE_ARRAY, 4, sizeof(weir_endpoint), sizes.endpoint_entries()};
@@ -27,9 +28,13 @@ MapShape Shape(const std::string& name, const MapSizes& sizes) {
   if (name == "weir_state") return {BPF_MAP_TYPE_ARRAY, 4, sizeof(weir_state), 1};
   if (name == "weir_socks") return {BPF_MAP_TYPE_SK_STORAGE, 4, sizeof(weir_sock), 0};
   if (name == "weir_udp_flows") return {BPF_MAP_TYPE_SK_STORAGE, 4, sizeof(weir_udp_flows), 0};
+  if (name == "weir_http_socks") return {BPF_MAP_TYPE_SK_STORAGE, 4, sizeof(weir_http_sock), 0};
   if (name == "weir_affinity") {
     return {BPF_MAP_TYPE_LRU_HASH, sizeof(weir_affinity_key), sizeof(weir_affinity), sizes.affinity};
   }
+  if (name == "weir_series") return {BPF_MAP_TYPE_HASH, 4, sizeof(weir_series), 0};
+  if (name == "weir_stats") return {BPF_MAP_TYPE_HASH, 4, sizeof(weir_stats), 0};
+  if (name == "weir_http") return {BPF_MAP_TYPE_HASH, sizeof(weir_http_key), sizeof(weir_histogram), 0};
   return {BPF_MAP_TYPE_PERCPU_ARRAY, 4, 8, WEIR_COUNTER_MAX};
 }
 
@@ -56,6 +61,33 @@ Status ForEachKey(int fd, Visit visit) {
   return error == -ENOENT ? OkStatus() : ErrnoStatus(-error, "bpf_map_get_next_key");
 }
 
+/// Calls visit(key, value) for each element of a hash map, read many at a time: a bucket is copied under its
+/// lock.
+template <typename Key, typename Value, typename Visit>
+Status ForEachElement(int fd, const std::string& name, Visit visit) {
+  std::vector<Key> keys(256);
+  std::vector<Value> values(keys.size());
+  uint32_t position = 0;
+  for (bool first = true;; first = false) {
+    auto count = static_cast<uint32_t>(keys.size());
+    const int error = bpf_map_lookup_batch(fd, first ? nullptr : &position, &position, keys.data(),
+                                           values.data(), &count, nullptr);
+    if (error == -ENOSPC && keys.size() < 65536) {  // a bucket that does not fit
+      keys.resize(2 * keys.size());
+      values.resize(keys.size());
+      continue;
+    }
+    if (error != 0 && error != -ENOENT) return ErrnoStatus(-error, "read " + name);
+    for (uint32_t i = 0; i < count; ++i) visit(keys[i], values[i]);
+    if (error == -ENOENT) return OkStatus();  // the end
+  }
+}
+
+Status DeleteElement(int fd, const std::string& name, const void* key) {
+  const int error = RetryBusy([&] { return bpf_map_delete_elem(fd, key); });
+  return error == 0 || error == -ENOENT ? OkStatus() : ErrnoStatus(-error, "delete from " + name);
+}
+
 }  // namespace
 
 template <typename T>
@@ -77,7 +109,8 @@ void SharedArray<T>::Unmap() {
   memory_ = nullptr;
 }
 
-template class SharedArray<weir_service>;
+template class SharedArray<weir_vip>;
+template class SharedArray<weir_wide>;
 template class SharedArray<weir_split>;
 template class SharedArray<weir_endpoint>;
 template class SharedArray<weir_grace_cpu>;
@@ -101,8 +134,9 @@ std::optional<MapSizes> MapSizes::FromDirectoryName(std::string_view name) {
 
 const std::vector<std::string>& MapNames() {
   static const std::vector<std::string> names = {
-      "weir_vips",  "weir_services", "weir_splits",    "weir_endpoints", "weir_cursors", "weir_grace",
-      "weir_state", "weir_socks",    "weir_udp_flows", "weir_affinity",  "weir_counters"};
+      "weir_vips",     "weir_wide",     "weir_splits", "weir_endpoints", "weir_cursors",
+      "weir_grace",    "weir_state",    "weir_socks",  "weir_udp_flows", "weir_http_socks",
+      "weir_affinity", "weir_counters", "weir_series", "weir_stats",     "weir_http"};
   return names;
 }
 
@@ -125,9 +159,12 @@ Result<Maps> Maps::Open(const std::string& directory, const MapSizes& sizes) {
           path, info.type, info.key_size, info.value_size, info.max_entries, want.type, want.key_size,
           want.value_size, want.entries);
     }
+    if (name == "weir_series") maps.series_capacity_ = info.max_entries;
     maps.fds_.emplace_back(name, std::move(fd));
   }
-  RETURN_IF_ERROR(maps.services.Map(maps.fd("weir_services"), sizes.service_entries()));
+  RETURN_IF_ERROR(maps.vip_memory_.Map(maps.fd("weir_vips"), sizes.vip_entries()));
+  maps.vips = VipTable(maps.vip_memory_.data(), sizes.vip_entries());
+  RETURN_IF_ERROR(maps.wide.Map(maps.fd("weir_wide"), sizes.wide_entries()));
   RETURN_IF_ERROR(maps.splits.Map(maps.fd("weir_splits"), sizes.split_entries()));
   RETURN_IF_ERROR(maps.endpoints.Map(maps.fd("weir_endpoints"), sizes.endpoint_entries()));
   RETURN_IF_ERROR(maps.grace.Map(maps.fd("weir_grace"), WEIR_GRACE_CPUS));
@@ -142,33 +179,9 @@ int Maps::fd(const std::string& name) const {
   return -1;
 }
 
-Status Maps::InsertVip(const weir_vip_key& key, uint32_t service) const {
-  const int map = fd("weir_vips");
-  const int error = RetryBusy([&] { return bpf_map_update_elem(map, &key, &service, BPF_ANY); });
-  if (error == -E2BIG) {
-    return Error(absl::StatusCode::kResourceExhausted,
-                 "map weir_vips is full ({} entries): raise --max-services", sizes_.service_entries());
-  }
-  return error == 0 ? OkStatus() : ErrnoStatus(-error, "insert into weir_vips");
-}
-
-Status Maps::DeleteVip(const weir_vip_key& key) const {
-  const int map = fd("weir_vips");
-  const int error = RetryBusy([&] { return bpf_map_delete_elem(map, &key); });
-  return error == 0 || error == -ENOENT ? OkStatus() : ErrnoStatus(-error, "delete from weir_vips");
-}
-
-Result<std::vector<std::pair<weir_vip_key, uint32_t>>> Maps::ListVips() const {
-  std::vector<std::pair<weir_vip_key, uint32_t>> vips;
-  const int map = fd("weir_vips");
-  RETURN_IF_ERROR(ForEachKey<weir_vip_key>(map, [&](const weir_vip_key& key) -> Status {
-    uint32_t service = 0;
-    const int error = bpf_map_lookup_elem(map, &key, &service);
-    if (error != 0) return ErrnoStatus(-error, "read weir_vips");
-    vips.emplace_back(key, service);
-    return OkStatus();
-  }));
-  return vips;
+std::span<const weir_variant> Maps::VariantsOf(const weir_split& split) const {
+  const weir_variant* first = split.variant_count <= WEIR_PAIR ? split.variants : wide[split.wide].variants;
+  return {first, split.variant_count};
 }
 
 Status Maps::WriteCursor(uint32_t index, const weir_cursor& cursor) const {
@@ -183,6 +196,41 @@ Result<weir_cursor> Maps::ReadCursor(uint32_t index) const {
   return cursor;
 }
 
+Result<std::vector<std::pair<uint32_t, weir_series>>> Maps::ListSeries() const {
+  std::vector<std::pair<uint32_t, weir_series>> list;
+  RETURN_IF_ERROR((ForEachElement<uint32_t, weir_series>(
+      fd("weir_series"), "weir_series",
+      [&](uint32_t series, const weir_series& name) { list.emplace_back(series, name); })));
+  return list;
+}
+
+Status Maps::InsertSeries(uint32_t series, const weir_series& name) const {
+  const int map = fd("weir_series");
+  const int error = RetryBusy([&] { return bpf_map_update_elem(map, &series, &name, BPF_ANY); });
+  return error == 0 ? OkStatus() : ErrnoStatus(-error, "insert into weir_series");
+}
+
+Status Maps::DeleteSeries(uint32_t series) const {
+  return DeleteElement(fd("weir_series"), "weir_series", &series);
+}
+
+Status Maps::ForEachStats(const std::function<void(uint32_t, const weir_stats&)>& visit) const {
+  return ForEachElement<uint32_t, weir_stats>(fd("weir_stats"), "weir_stats", visit);
+}
+
+Status Maps::ForEachHttp(
+    const std::function<void(const weir_http_key&, const weir_histogram&)>& visit) const {
+  return ForEachElement<weir_http_key, weir_histogram>(fd("weir_http"), "weir_http", visit);
+}
+
+Status Maps::DeleteStats(uint32_t series) const {
+  return DeleteElement(fd("weir_stats"), "weir_stats", &series);
+}
+
+Status Maps::DeleteHttp(const weir_http_key& key) const {
+  return DeleteElement(fd("weir_http"), "weir_http", &key);
+}
+
 Result<std::vector<uint64_t>> Maps::ReadCounters() const {
   const int cpus = libbpf_num_possible_cpus();
   if (cpus < 0) return ErrnoStatus(-cpus, "number of possible CPUs");
@@ -194,6 +242,14 @@ Result<std::vector<uint64_t>> Maps::ReadCounters() const {
     for (const uint64_t value : per_cpu) sums[counter] += value;
   }
   return sums;
+}
+
+uint64_t Maps::CountChosen() const {
+  uint64_t sum = 0;
+  for (uint32_t cpu = 0; cpu < grace.size(); ++cpu) {
+    for (__u64& count : grace[cpu].chosen) sum += std::atomic_ref(count).load(std::memory_order_relaxed);
+  }
+  return sum;
 }
 
 Result<uint64_t> Maps::CountAffinity() const {

@@ -2,13 +2,18 @@
 // fds. Not thread-safe, except that BPF programs read the arrays meanwhile.
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <functional>
+#include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "agent/datapath/datapath.h"
+#include "agent/datapath/vip_table.h"
 #include "common/fd.h"
 #include "weir/maps.h"
 
@@ -32,6 +37,7 @@ class SharedArray {
   Status Map(int fd, uint32_t size);
   T& operator[](uint32_t index) const { return *reinterpret_cast<T*>(memory_ + size_t{index} * kStride); }
   uint32_t size() const { return size_; }
+  T* data() const { return reinterpret_cast<T*>(memory_); }
 
  private:
   static constexpr size_t kStride = (sizeof(T) + 7) / 8 * 8;
@@ -49,10 +55,18 @@ struct MapSizes {
   uint32_t endpoints = 0;  // likewise
   uint32_t affinity = 0;
 
-  uint32_t service_entries() const { return 2 * services; }
-  uint32_t split_entries() const { return 2 * services + 1; }   // 0 means none
-  uint32_t cursor_entries() const { return 2 * services + 1; }  // 0 is nobody's
+  /// A power of two: a change of everything, beside what it replaces, takes at most 0.4 of it.
+  uint32_t vip_entries() const { return std::max(64U, std::bit_ceil(5 * services)); }
+  uint32_t split_entries() const { return 2 * services + 1; }  // 0 means none
+  /// Splits of more than two variants, and their cursors: half as many as there are splits.
+  uint32_t wide_entries() const { return services + 1; }    // 0 is nobody's
+  uint32_t cursor_entries() const { return services + 1; }  // likewise
   uint32_t endpoint_entries() const { return 2 * endpoints; }
+  /// Every service under a few revisions. Empty entries cost 16 bytes; as the maps go on through a change of
+  /// sizes, they are not made small for small ones.
+  uint32_t series_entries() const { return std::max(4 * services, 65536U); }
+  /// Status codes of a series that were seen.
+  uint32_t http_entries() const { return std::max(2 * services, 16384U); }
   /// "v2-s12288-e131072-a32768"
   std::string DirectoryName() const;
   static std::optional<MapSizes> FromDirectoryName(std::string_view name);
@@ -70,28 +84,42 @@ class Maps {
   const MapSizes& sizes() const { return sizes_; }
   int fd(const std::string& name) const;
 
-  SharedArray<weir_service> services;
+  VipTable vips;
   SharedArray<weir_split> splits;
+  SharedArray<weir_wide> wide;
   SharedArray<weir_endpoint> endpoints;
   SharedArray<weir_grace_cpu> grace;
   SharedArray<weir_state> state;  // one element
 
-  Status InsertVip(const weir_vip_key& key, uint32_t service) const;
-  Status DeleteVip(const weir_vip_key& key) const;
-  /// All VIPs with their service index.
-  Result<std::vector<std::pair<weir_vip_key, uint32_t>>> ListVips() const;
-
+  /// The variants of a split, weir_split.variant_count of them.
+  std::span<const weir_variant> VariantsOf(const weir_split& split) const;
   Status WriteCursor(uint32_t index, const weir_cursor& cursor) const;
   Result<weir_cursor> ReadCursor(uint32_t index) const;
 
+  /// How many series there may be: of the map as it is, which goes on through a change of sizes.
+  uint32_t series_capacity() const { return series_capacity_; }
+  Result<std::vector<std::pair<uint32_t, weir_series>>> ListSeries() const;
+  Status InsertSeries(uint32_t series, const weir_series& name) const;
+  Status DeleteSeries(uint32_t series) const;
+  /// Each element, while the kernel may add to it.
+  Status ForEachStats(const std::function<void(uint32_t series, const weir_stats&)>& visit) const;
+  Status ForEachHttp(const std::function<void(const weir_http_key&, const weir_histogram&)>& visit) const;
+  /// OK too if there is none.
+  Status DeleteStats(uint32_t series) const;
+  Status DeleteHttp(const weir_http_key& key) const;
+
   /// Sums over CPUs, indexed by enum weir_counter.
   Result<std::vector<uint64_t>> ReadCounters() const;
+  /// Connections and flows given to a variant, by all CPUs.
+  uint64_t CountChosen() const;
   Result<uint64_t> CountAffinity() const;
   /// Copies session affinity from another set of maps, as far as it fits.
   Status CopyAffinity(const Maps& from) const;
 
  private:
   MapSizes sizes_;
+  SharedArray<weir_vip> vip_memory_;
+  uint32_t series_capacity_ = 0;
   std::vector<std::pair<std::string, UniqueFd>> fds_;
 };
 

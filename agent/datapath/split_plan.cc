@@ -46,6 +46,10 @@ uint32_t Offset(const SplitPlan& plan, uint32_t phase) {
   return static_cast<uint32_t>((static_cast<uint64_t>(phase) * plan.total_weight) >> 32);
 }
 
+bool NeedsPackets(const Frontend& frontend) {
+  return frontend.key.protocol == Protocol::kUdp || frontend.http;
+}
+
 std::string ToString(const FrontendKey& key) {
   return fmt::format("{} {}", ProtocolName(key.protocol), weir::ToString(key.address));
 }

@@ -40,6 +40,9 @@ uint32_t Offset(const SplitPlan& plan, uint32_t phase);
 /// variants of one name, port 0, an endpoint of the other family, an endpoint that is the frontend itself.
 Status Validate(const Frontend& frontend);
 
+/// Whether its packets are to be looked at: it is UDP, or asks for HTTP.
+bool NeedsPackets(const Frontend& frontend);
+
 /// "TCP 127.0.0.1:80".
 std::string ToString(const FrontendKey& key);
 

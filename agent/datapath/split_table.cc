@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <set>
+#include <span>
 
 #include "agent/datapath/grace.h"
 #include "agent/datapath/phase.h"
@@ -13,21 +14,11 @@ namespace {
 
 void StoreSlot(const Maps& maps, uint32_t service, uint32_t slot) {
   // The one aligned store that puts a split in force; all it names was written before.
-  std::atomic_ref<__u32>(maps.services[service].slot).store(slot, std::memory_order_release);
+  std::atomic_ref<__u32>(maps.vips[service].slot).store(slot, std::memory_order_release);
 }
 
 void StoreGeneration(const Maps& maps, uint64_t generation) {
   std::atomic_ref<__u64>(maps.state[0].generation).store(generation, std::memory_order_release);
-}
-
-/// Whether a split's cursor goes on under this plan.
-bool SamePlan(const weir_split& split, const SplitPlan& plan) {
-  if (split.variant_count != plan.variants.size()) return false;
-  for (uint32_t place = 0; place < split.variant_count; ++place) {
-    const weir_variant& variant = split.variants[place];
-    if (variant.id != plan.variants[place].id || variant.weight != plan.variants[place].weight) return false;
-  }
-  return true;
 }
 
 Status Full(std::string_view map, uint64_t needed, uint64_t capacity, std::string_view flag) {
@@ -44,11 +35,8 @@ uint64_t PlannedEndpoints(const Frontend& frontend) {
   return count;
 }
 
-uint64_t HeldEndpoints(const weir_split& split) {
-  uint64_t count = 0;
-  for (uint32_t place = 0; place < split.variant_count; ++place)
-    count += split.variants[place].endpoint_count;
-  return count;
+uint8_t Flags(const Frontend& frontend) {
+  return frontend.http && frontend.key.protocol == Protocol::kTcp ? WEIR_SPLIT_HTTP : 0;
 }
 
 }  // namespace
@@ -61,11 +49,11 @@ Status SplitTable::Apply(const Change& change, uint32_t node_number) {
   std::vector<Staged> staged;
   Status status = OkStatus();
   for (const Frontend& frontend : change.upserts) {
+    AssignSeries(frontend);
     if (IsInForce(frontend)) continue;
     status = Stage(frontend, change.generation, node_number, staged.emplace_back());
     if (!status.ok()) break;
   }
-  if (status.ok()) status = InsertVips(staged);
   if (!status.ok()) {
     for (const Staged& entry : staged) Unstage(entry);
     return Annotate(status, fmt::format("generation {}", change.generation));
@@ -131,6 +119,19 @@ Status SplitTable::CheckCapacity(const Change& change, const std::vector<Fronten
   return OkStatus();
 }
 
+bool SplitTable::SamePlan(const weir_split& split, const SplitPlan& plan) const {
+  return std::ranges::equal(maps_.VariantsOf(split), plan.variants,
+                            [](const weir_variant& held, const PlannedVariant& planned) {
+                              return held.id == planned.id && held.weight == planned.weight;
+                            });
+}
+
+uint64_t SplitTable::HeldEndpoints(const weir_split& split) const {
+  uint64_t count = 0;
+  for (const weir_variant& variant : maps_.VariantsOf(split)) count += variant.endpoint_count;
+  return count;
+}
+
 const weir_split* SplitTable::SplitOf(const Held* held) const {
   return held == nullptr ? nullptr : &maps_.splits[held->slot];
 }
@@ -150,12 +151,14 @@ bool SplitTable::IsInForce(const Frontend& frontend) const {
   const weir_split& split = *SplitOf(&held->second);
   const SplitPlan plan = MakePlan(frontend);
   if (!SamePlan(split, plan) || split.affinity_timeout_s != frontend.affinity_timeout_s ||
-      split.on_empty != static_cast<uint8_t>(frontend.on_empty)) {
+      split.on_empty != static_cast<uint8_t>(frontend.on_empty) || split.flags != Flags(frontend)) {
     return false;
   }
-  for (uint32_t place = 0; place < split.variant_count; ++place) {
-    const weir_variant& variant = split.variants[place];
+  const std::span<const weir_variant> variants = maps_.VariantsOf(split);
+  for (uint32_t place = 0; place < variants.size(); ++place) {
+    const weir_variant& variant = variants[place];
     if (variant.index != plan.variants[place].index) return false;
+    if (variant.series != SeriesOf(frontend, variant.index)) return false;
     if (!Holds(variant, frontend.variants[variant.index].endpoints)) return false;
   }
   return true;
@@ -168,10 +171,11 @@ Status SplitTable::Stage(const Frontend& frontend, uint64_t generation, uint32_t
   if (held != held_.end()) {
     staged.old = &held->second;
     staged.service = staged.old->service;
-  } else if (const auto service = services_.Allocate(1)) {
+  } else if (const auto service = maps_.vips.Insert(ToWire(frontend.key))) {
+    // It has slot 0 until the flip: a reader that finds it passes the call unchanged.
     staged.service = *service;
   } else {
-    return Full("weir_services", services_.used() + 1, services_.capacity(), "--max-services");
+    return Full("weir_vips", held_.size() + 1, maps_.sizes().services, "--max-services");
   }
   const auto slot = splits_.Allocate(1);
   if (!slot) return Full("weir_splits", splits_.used() + 1, splits_.capacity(), "--max-services");
@@ -185,62 +189,80 @@ Status SplitTable::Stage(const Frontend& frontend, uint64_t generation, uint32_t
   split.total_weight = plan.total_weight;
   split.affinity_timeout_s = frontend.affinity_timeout_s;
   split.on_empty = static_cast<uint8_t>(frontend.on_empty);
-  split.variant_count = static_cast<uint32_t>(plan.variants.size());
-  RETURN_IF_ERROR(StageRanges(frontend, plan, staged, split));
+  split.flags = Flags(frontend);
+  split.variant_count = static_cast<uint8_t>(plan.variants.size());
+  RETURN_IF_ERROR(StageVariants(frontend, plan, staged, split));
   RETURN_IF_ERROR(StageCursor(plan, Phase(node_number, frontend.key), staged, split));
   maps_.splits[staged.slot] = split;
   return OkStatus();
 }
 
-Status SplitTable::StageRanges(const Frontend& frontend, const SplitPlan& plan, Staged& staged,
-                               weir_split& split) {
-  const weir_split* old = SplitOf(staged.old);
+Status SplitTable::StageVariants(const Frontend& frontend, const SplitPlan& plan, Staged& staged,
+                                 weir_split& split) {
+  weir_variant* variants = split.variants;
+  if (plan.variants.size() > WEIR_PAIR) {
+    const auto wide = wide_.Allocate(1);
+    if (!wide) return Full("weir_wide", wide_.used() + 1, wide_.capacity(), "--max-services");
+    split.wide = staged.wide = *wide;
+    variants = maps_.wide[*wide].variants;
+  }
   for (uint32_t place = 0; place < plan.variants.size(); ++place) {
     const PlannedVariant& planned = plan.variants[place];
     const std::vector<SocketAddress>& endpoints = frontend.variants[planned.index].endpoints;
-    weir_variant& variant = split.variants[place];
-    variant = {.id = planned.id,
-               .weight = planned.weight,
-               .first_endpoint = 0,
-               .endpoint_count = static_cast<uint32_t>(endpoints.size()),
-               .index = planned.index};
-    if (endpoints.empty()) continue;
-    const weir_variant* before = nullptr;
-    for (uint32_t i = 0; old != nullptr && i < old->variant_count; ++i) {
-      if (old->variants[i].id == planned.id && Holds(old->variants[i], endpoints)) before = &old->variants[i];
-    }
-    if (before != nullptr) {
-      variant.first_endpoint = before->first_endpoint;
-      staged.kept_ranges.push_back({before->first_endpoint, before->endpoint_count});
-      continue;
-    }
-    const auto first = endpoints_.Allocate(variant.endpoint_count);
-    if (!first) {
-      return Full("weir_endpoints", endpoints_.used() + uint64_t{variant.endpoint_count},
-                  endpoints_.capacity(), "--max-endpoints");
-    }
-    staged.new_ranges.push_back({*first, variant.endpoint_count});
-    variant.first_endpoint = *first;
-    for (uint32_t i = 0; i < variant.endpoint_count; ++i) maps_.endpoints[*first + i] = ToWire(endpoints[i]);
+    variants[place] = {.id = planned.id,
+                       .weight = planned.weight,
+                       .first_endpoint = 0,
+                       .endpoint_count = static_cast<uint32_t>(endpoints.size()),
+                       .index = planned.index,
+                       .series = SeriesOf(frontend, planned.index)};
+    if (!endpoints.empty()) RETURN_IF_ERROR(StageEndpoints(endpoints, staged, variants[place]));
   }
+  return OkStatus();
+}
+
+Status SplitTable::StageEndpoints(const std::vector<SocketAddress>& endpoints, Staged& staged,
+                                  weir_variant& variant) {
+  if (const weir_split* old = SplitOf(staged.old); old != nullptr) {
+    for (const weir_variant& before : maps_.VariantsOf(*old)) {
+      if (before.id != variant.id || !Holds(before, endpoints)) continue;
+      variant.first_endpoint = before.first_endpoint;
+      staged.kept_ranges.push_back({before.first_endpoint, before.endpoint_count});
+      return OkStatus();
+    }
+  }
+  const auto first = endpoints_.Allocate(variant.endpoint_count);
+  if (!first) {
+    return Full("weir_endpoints", endpoints_.used() + uint64_t{variant.endpoint_count}, endpoints_.capacity(),
+                "--max-endpoints");
+  }
+  staged.new_ranges.push_back({*first, variant.endpoint_count});
+  variant.first_endpoint = *first;
+  for (uint32_t i = 0; i < variant.endpoint_count; ++i) maps_.endpoints[*first + i] = ToWire(endpoints[i]);
   return OkStatus();
 }
 
 Status SplitTable::StageCursor(const SplitPlan& plan, uint32_t phase, Staged& staged, weir_split& split) {
   if (plan.variants.empty()) return OkStatus();
-  if (const weir_split* old = SplitOf(staged.old); old != nullptr && SamePlan(*old, plan)) {
+  const weir_split* old = SplitOf(staged.old);
+  if (old != nullptr && SamePlan(*old, plan)) {
     staged.keeps_cursor = true;
     split.cursor = old->cursor;
     split.offset = old->offset;
     split.first_pick = old->first_pick;
     return OkStatus();
   }
-  const auto cursor = cursors_.Allocate(1);
-  if (!cursor) return Full("weir_cursors", cursors_.used() + 1, cursors_.capacity(), "--max-services");
-  staged.cursor = *cursor;
-  split.cursor = *cursor;
   split.offset = Offset(plan, phase);
   split.first_pick = static_cast<uint8_t>(FirstPick(plan, phase));
+  if (plan.variants.size() <= WEIR_PAIR) {
+    // Of the two, the one that is not in force: since the grace period of the change that left it, nobody
+    // counts in it.
+    split.cursor = old != nullptr && old->variant_count <= WEIR_PAIR ? old->cursor ^ 1 : 0;
+    std::atomic_ref<__u64>(maps_.vips[staged.service].next[split.cursor]).store(0, std::memory_order_relaxed);
+    return OkStatus();
+  }
+  const auto cursor = cursors_.Allocate(1);
+  if (!cursor) return Full("weir_cursors", cursors_.used() + 1, cursors_.capacity(), "--max-services");
+  staged.cursor = split.cursor = *cursor;
   return maps_.WriteCursor(*cursor, weir_cursor{});
 }
 
@@ -248,21 +270,8 @@ void SplitTable::Unstage(const Staged& staged) {
   for (const Range& range : staged.new_ranges) endpoints_.Free(range.first, range.count);
   if (staged.cursor != kNone) cursors_.Free(staged.cursor, 1);
   if (staged.slot != kNone) splits_.Free(staged.slot, 1);
-  if (staged.old == nullptr && staged.service != kNone) services_.Free(staged.service, 1);
-}
-
-Status SplitTable::InsertVips(const std::vector<Staged>& staged) {
-  // Their services have slot 0 until the flip: a reader that finds one passes the call unchanged.
-  for (size_t i = 0; i < staged.size(); ++i) {
-    if (staged[i].old != nullptr) continue;
-    const Status inserted = maps_.InsertVip(ToWire(staged[i].frontend->key), staged[i].service);
-    if (inserted.ok()) continue;
-    for (size_t undo = 0; undo < i; ++undo) {
-      if (staged[undo].old == nullptr) RETURN_IF_ERROR(maps_.DeleteVip(ToWire(staged[undo].frontend->key)));
-    }
-    return inserted;
-  }
-  return OkStatus();
+  if (staged.wide != kNone) wide_.Free(staged.wide, 1);
+  if (staged.old == nullptr && staged.service != kNone) maps_.vips.Remove(staged.service);
 }
 
 void SplitTable::Flip(const std::vector<Staged>& staged, const std::vector<FrontendKey>& removals) {
@@ -272,14 +281,16 @@ void SplitTable::Flip(const std::vector<Staged>& staged, const std::vector<Front
 
 void SplitTable::Retire(const weir_split& split, uint32_t slot, const std::vector<Range>& kept,
                         bool keeps_cursor) {
-  for (uint32_t place = 0; place < split.variant_count; ++place) {
-    const weir_variant& variant = split.variants[place];
+  for (const weir_variant& variant : maps_.VariantsOf(split)) {
     const bool shared = std::any_of(
         kept.begin(), kept.end(), [&](const Range& range) { return range.first == variant.first_endpoint; });
     if (variant.endpoint_count > 0 && !shared)
       endpoints_.Free(variant.first_endpoint, variant.endpoint_count);
   }
-  if (split.cursor != 0 && !keeps_cursor) cursors_.Free(split.cursor, 1);
+  if (split.variant_count > WEIR_PAIR) {
+    wide_.Free(split.wide, 1);
+    if (!keeps_cursor) cursors_.Free(split.cursor, 1);
+  }
   splits_.Free(slot, 1);
 }
 
@@ -288,22 +299,25 @@ void SplitTable::Finish(const Change& change, const std::vector<Staged>& staged,
   for (const Staged& entry : staged) {
     if (entry.old != nullptr)
       Retire(*SplitOf(entry.old), entry.old->slot, entry.kept_ranges, entry.keeps_cursor);
-    Held& held = held_[entry.frontend->key];
-    held.service = entry.service;
-    held.slot = entry.slot;
+    Hold(entry.frontend->key, entry.service, entry.slot);
   }
   for (const FrontendKey& key : removals) {
     const auto held = held_.find(key);
-    // A VIP left in the hash map does no harm: its service has no slot, or one whose key differs.
-    if (!maps_.DeleteVip(ToWire(key)).ok()) ++stale_vips_;
+    maps_.vips.Remove(held->second.service);
     Retire(*SplitOf(&held->second), held->second.slot, {}, false);
-    services_.Free(held->second.service, 1);
+    packet_users_ -= held->second.needs_packets ? 1 : 0;
+    UseSeries(held->second, {});
     held_.erase(held);
   }
   for (const Frontend& frontend : change.upserts) {
-    std::vector<NamedVariant>& names = held_.at(frontend.key).variants;
-    names.clear();
-    for (const Variant& variant : frontend.variants) names.push_back({variant.revision, variant.weight});
+    Held& held = held_.at(frontend.key);
+    std::vector<uint32_t> series;
+    held.variants.clear();
+    for (uint32_t index = 0; index < frontend.variants.size(); ++index) {
+      held.variants.push_back({frontend.variants[index].revision, frontend.variants[index].weight});
+      series.push_back(SeriesOf(frontend, index));
+    }
+    UseSeries(held, std::move(series));
   }
   const Uuid id = ParseUuid(change.controller_id).value_or(Uuid{});
   std::copy(id.begin(), id.end(), maps_.state[0].controller_id);

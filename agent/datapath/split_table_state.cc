@@ -1,5 +1,7 @@
 // What a SplitTable takes over from an earlier agent, and what it reports.
 #include <algorithm>
+#include <atomic>
+#include <span>
 
 #include "agent/datapath/grace.h"
 #include "agent/datapath/split_table.h"
@@ -15,57 +17,76 @@ Status Damaged(const FrontendKey& key, std::string_view what) {
                ToString(key), what);
 }
 
-/// Connections given to the variant at `place` of a split, from its cursor.
-uint64_t Given(const weir_split& split, const weir_cursor& cursor, uint32_t place) {
-  if (split.variant_count > 2) return cursor.picked[place];
-  if (split.variant_count == 1) return cursor.next;
-  const uint64_t second =
-      weir_second_count(cursor.next, split.variants[1].weight, split.total_weight, split.offset);
-  return place == 1 ? second : cursor.next - second;
+/// Connections given under a split of one or two variants.
+uint64_t LoadNext(const Maps& maps, const weir_split& split) {
+  return std::atomic_ref(maps.vips[split.service].next[split.cursor & 1]).load(std::memory_order_relaxed);
+}
+
+/// Connections given to each variant of a split, by place.
+Result<std::vector<uint64_t>> Given(const Maps& maps, const weir_split& split) {
+  if (split.variant_count == 0) return std::vector<uint64_t>{};
+  if (split.variant_count > WEIR_PAIR) {
+    ASSIGN_OR_RETURN(const weir_cursor cursor, maps.ReadCursor(split.cursor));
+    return std::vector<uint64_t>(cursor.picked, cursor.picked + split.variant_count);
+  }
+  const uint64_t next = LoadNext(maps, split);
+  if (split.variant_count == 1) return std::vector<uint64_t>{next};
+  const uint64_t second = weir_second_count(next, split.variants[1].weight, split.total_weight, split.offset);
+  return std::vector<uint64_t>{next - second, second};
 }
 
 constexpr const char* kCounterNames[WEIR_COUNTER_MAX] = {
-    "selected",         "affinity_hit",    "passed_empty",   "refused_empty",
-    "udp_flow_dropped", "stale_vip",       "sk_storage_get", "sk_storage_get_flows",
-    "bad_index",        "affinity_update", "set_retval"};
+    "affinity_hit",    "passed_empty",   "refused_empty",        "udp_flow_dropped",
+    "stale_vip",       "sk_storage_get", "sk_storage_get_flows", "bad_index",
+    "affinity_update", "set_retval",     "stats_update",         "http_update"};
+static_assert(kCounterNames[WEIR_COUNTER_MAX - 1] != nullptr);
 
 }  // namespace
 
-SplitTable::SplitTable(Maps maps)
+SplitTable::SplitTable(Maps maps, const Clock& clock, SeriesTable series)
     : maps_(std::move(maps)),
-      services_(0, maps_.sizes().service_entries()),
       splits_(1, maps_.sizes().split_entries()),
+      wide_(1, maps_.sizes().wide_entries()),
       cursors_(1, maps_.sizes().cursor_entries()),
-      endpoints_(0, maps_.sizes().endpoint_entries()) {}
+      endpoints_(0, maps_.sizes().endpoint_entries()),
+      clock_(&clock),
+      series_(std::move(series)) {}
 
-Result<SplitTable> SplitTable::Adopt(Maps maps) {
-  SplitTable table(std::move(maps));
-  ASSIGN_OR_RETURN(const auto vips, table.maps_.ListVips());
-  for (const auto& [key, service] : vips) RETURN_IF_ERROR(table.AdoptFrontend(key, service));
+Result<SplitTable> SplitTable::Adopt(Maps maps, const Clock& clock) {
+  ASSIGN_OR_RETURN(SeriesTable series, SeriesTable::Adopt(maps, clock.Now()));
+  SplitTable table(std::move(maps), clock, std::move(series));
+  for (uint32_t service = 0; service < table.maps_.vips.size(); ++service) {
+    if (table.maps_.vips.InUse(service)) RETURN_IF_ERROR(table.AdoptFrontend(service));
+  }
   // The last agent may have been killed between a flip and its grace period.
   if (!WaitForReaders(table.maps_)) ++table.slow_graces_;
   return table;
 }
 
-Status SplitTable::AdoptFrontend(const weir_vip_key& wire, uint32_t service) {
-  const FrontendKey key = FromWire(wire);
-  if (service >= maps_.services.size()) return Damaged(key, "service out of range");
-  const uint32_t slot = maps_.services[service].slot;
-  if (slot >= maps_.splits.size()) return Damaged(key, "slot out of range");
-  // Without a slot, or with another's: its insertion or removal was cut short.
-  if (slot == 0 || std::memcmp(&maps_.splits[slot].key, &wire, sizeof wire) != 0)
-    return maps_.DeleteVip(wire);
-  const weir_split& split = maps_.splits[slot];
+Status SplitTable::AdoptFrontend(uint32_t service) {
+  weir_vip& vip = maps_.vips[service];
+  const FrontendKey key = FromWire(vip.key);
+  if (vip.slot == 0) {  // its insertion or removal was cut short
+    maps_.vips.Remove(service);
+    return OkStatus();
+  }
+  if (vip.slot >= maps_.splits.size()) return Damaged(key, "slot out of range");
+  const weir_split& split = maps_.splits[vip.slot];
+  if (std::memcmp(&split.key, &vip.key, sizeof vip.key) != 0 || split.service != service)
+    return Damaged(key, "another's slot");
+  if (!splits_.Reserve(vip.slot, 1)) return Damaged(key, "slot taken twice");
   if (split.variant_count > WEIR_MAX_VARIANTS) return Damaged(key, "too many variants");
-  if (!services_.Reserve(service, 1)) return Damaged(key, "service taken twice");
-  if (!splits_.Reserve(slot, 1)) return Damaged(key, "slot taken twice");
-  if (split.cursor != 0 && !cursors_.Reserve(split.cursor, 1)) return Damaged(key, "cursor taken twice");
-  for (uint32_t place = 0; place < split.variant_count; ++place) {
-    const weir_variant& variant = split.variants[place];
+  if (split.variant_count > WEIR_PAIR) {
+    if (!wide_.Reserve(split.wide, 1)) return Damaged(key, "variants taken twice");
+    if (!cursors_.Reserve(split.cursor, 1)) return Damaged(key, "cursor taken twice");
+  } else if (split.cursor > 1) {
+    return Damaged(key, "cursor out of range");
+  }
+  for (const weir_variant& variant : maps_.VariantsOf(split)) {
     if (!endpoints_.Reserve(variant.first_endpoint, variant.endpoint_count))
       return Damaged(key, "endpoints overlap");
   }
-  held_[key] = {.service = service, .slot = slot, .variants = {}};
+  Hold(key, service, vip.slot);
   return OkStatus();
 }
 
@@ -81,13 +102,26 @@ Status SplitTable::ImportFrontend(const FrontendKey& key, const weir_split& old,
     return Error(absl::StatusCode::kResourceExhausted, "{} is too small for the split in force, at {}", flag,
                  ToString(key));
   };
-  const auto service = services_.Allocate(1);
+  const auto service = maps_.vips.Insert(old.key);
   const auto slot = splits_.Allocate(1);
   if (held_.size() >= maps_.sizes().services || !service || !slot) return no_room("--max-services");
   weir_split split = old;
   split.service = *service;
-  for (uint32_t place = 0; place < split.variant_count; ++place) {
-    weir_variant& variant = split.variants[place];
+  weir_variant* variants = split.variants;
+  if (split.variant_count > WEIR_PAIR) {
+    const auto wide = wide_.Allocate(1);
+    const auto cursor = cursors_.Allocate(1);
+    if (!wide || !cursor) return no_room("--max-services");
+    ASSIGN_OR_RETURN(const weir_cursor value, from.ReadCursor(old.cursor));
+    RETURN_IF_ERROR(maps_.WriteCursor(*cursor, value));
+    split.cursor = *cursor;
+    split.wide = *wide;
+    maps_.wide[*wide] = from.wide[old.wide];
+    variants = maps_.wide[*wide].variants;
+  } else {
+    maps_.vips[*service].next[split.cursor & 1] = LoadNext(from, old);
+  }
+  for (weir_variant& variant : std::span(variants, split.variant_count)) {
     if (variant.endpoint_count == 0) continue;
     const auto first = endpoints_.Allocate(variant.endpoint_count);
     if (!first || endpoints_.used() > maps_.sizes().endpoints) return no_room("--max-endpoints");
@@ -96,17 +130,10 @@ Status SplitTable::ImportFrontend(const FrontendKey& key, const weir_split& old,
     }
     variant.first_endpoint = *first;
   }
-  if (split.cursor != 0) {
-    const auto cursor = cursors_.Allocate(1);
-    if (!cursor) return no_room("--max-services");
-    ASSIGN_OR_RETURN(const weir_cursor value, from.ReadCursor(split.cursor));
-    RETURN_IF_ERROR(maps_.WriteCursor(*cursor, value));
-    split.cursor = *cursor;
-  }
   maps_.splits[*slot] = split;
-  maps_.services[*service].slot = *slot;
-  held_[key] = {.service = *service, .slot = *slot, .variants = {}};
-  return maps_.InsertVip(split.key, *service);
+  maps_.vips[*service].slot = *slot;
+  Hold(key, *service, *slot);
+  return OkStatus();
 }
 
 std::string SplitTable::controller_id() const {
@@ -122,15 +149,18 @@ Result<Stats> SplitTable::ReadStats() const {
   const MapSizes& sizes = maps_.sizes();
   stats.fill = {{"weir_vips", held_.size(), sizes.services},
                 {"weir_splits", splits_.used(), splits_.capacity()},
+                {"weir_wide", wide_.used(), wide_.capacity()},
                 {"weir_cursors", cursors_.used(), cursors_.capacity()},
                 {"weir_endpoints", endpoints_.used(), sizes.endpoints},
-                {"weir_affinity", affinity, sizes.affinity}};
+                {"weir_affinity", affinity, sizes.affinity},
+                {"weir_series", series_.entries().size(), maps_.series_capacity()}};
+  stats.counters.push_back({"selected", maps_.CountChosen(), false});
   ASSIGN_OR_RETURN(const std::vector<uint64_t> counters, maps_.ReadCounters());
   for (uint32_t counter = 0; counter < WEIR_COUNTER_MAX; ++counter) {
     stats.counters.push_back({kCounterNames[counter], counters[counter], counter >= WEIR_FIRST_ERROR});
   }
   stats.counters.push_back({"slow_grace", slow_graces_, true});
-  stats.counters.push_back({"vip_delete", stale_vips_, true});
+  stats.counters.push_back({"series_full", series_.failures(), true});
   return stats;
 }
 
@@ -142,10 +172,10 @@ Result<std::vector<SplitCount>> SplitTable::ReadCounts() const {
     SplitCount& count = counts.emplace_back(SplitCount{.key = key, .variants = {}});
     for (const NamedVariant& variant : held.variants)
       count.variants.push_back({variant.revision, variant.weight, 0});
-    if (split.cursor == 0) continue;
-    ASSIGN_OR_RETURN(const weir_cursor cursor, maps_.ReadCursor(split.cursor));
-    for (uint32_t place = 0; place < split.variant_count; ++place) {
-      count.variants.at(split.variants[place].index).connections = Given(split, cursor, place);
+    ASSIGN_OR_RETURN(const std::vector<uint64_t> given, Given(maps_, split));
+    const std::span<const weir_variant> variants = maps_.VariantsOf(split);
+    for (size_t place = 0; place < given.size(); ++place) {
+      count.variants.at(variants[place].index).connections = given[place];
     }
   }
   return counts;

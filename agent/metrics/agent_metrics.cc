@@ -81,6 +81,10 @@ std::vector<MetricFamily> AgentMetrics::Collect() const {
                                    "Times the datapath's figures could not be read.",
                                    static_cast<double>(stats_errors_)));
 
+  families.push_back(CounterFamily("weir_agent_figures_errors_total",
+                                   "Times the figures of the revisions could not be read.",
+                                   static_cast<double>(figures_errors_)));
+
   families.push_back(GaugeFamily("weir_agent_connected", "1 while a controller has welcomed this agent.",
                                  connected_ ? 1 : 0));
   Labelled reconnects("weir_agent_reconnects_total", "Streams and attempts that ended, by reason.",

@@ -25,6 +25,7 @@ class AgentMetrics final : public stream::Observer, public prometheus::Collectab
   void Reconnecting(std::string_view why) override;
   void Applied(std::chrono::nanoseconds took, const Status& status) override;
   void Nacked() override { ++nacks_; }
+  void FiguresUnreadable() override { ++figures_errors_; }
 
   std::vector<prometheus::MetricFamily> Collect() const override;
 
@@ -32,7 +33,7 @@ class AgentMetrics final : public stream::Observer, public prometheus::Collectab
   std::string node_name_;
   datapath::Datapath& datapath_;
   bool connected_ = false;
-  uint64_t nacks_ = 0;
+  uint64_t nacks_ = 0, figures_errors_ = 0;
   mutable uint64_t stats_errors_ = 0;
   std::map<std::string, uint64_t, std::less<>> reconnects_;
   prometheus::Histogram apply_seconds_;

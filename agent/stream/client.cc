@@ -35,6 +35,7 @@ Client::Client(boost::asio::io_context& context, const Clock& clock, datapath::D
       backoff_(options_.backoff, std::move(random)),
       assembler_(options_.limits),
       pacer_(options_.telemetry_idle),
+      series_pacer_(options_.telemetry_idle),
       life_timer_(context),
       telemetry_timer_(context),
       synced_(datapath.Generation() != 0) {
@@ -137,13 +138,14 @@ void Client::OnWelcome(const v1::Welcome& welcome) {
   assembler_.Begin(controller_id_, follows ? std::optional(held) : std::nullopt);
   pending_.clear();
   pacer_.Reset();
+  series_pacer_.Reset();
   observer_.Connected(true);
   LogInfo("connected", {{"controller", controller_id_},
                         {"node_number", welcome.node_number()},
                         {"generation_held", held},
                         {"heartbeat", heartbeat_}});
   After(life_timer_, heartbeat_, [this] { Beat(); });
-  After(telemetry_timer_, options_.telemetry_interval, [this] { ReportCounts(); });
+  After(telemetry_timer_, options_.telemetry_interval, [this] { Report(); });
 }
 
 void Client::OnUpdate(const v1::Update& update) {
@@ -196,6 +198,7 @@ Status Client::Apply(const datapath::Change& change) {
   const MonotonicTime start = clock_.Now();
   const Status status = datapath_.Apply(change);
   observer_.Applied(clock_.Now() - start, status);
+  if (status.ok()) book_.Applied(change);
   if (status.ok() && change.full) {
     synced_ = true;
     full_wanted_ = false;
@@ -235,24 +238,46 @@ void Client::Beat() {
   After(life_timer_, heartbeat_, [this] { Beat(); });
 }
 
-void Client::ReportCounts() {
+void Client::Report() {
   if (state_ != State::kWelcomed) return;
-  const auto counts = datapath_.ReadCounts();
-  if (!counts.ok()) {
-    if (!std::exchange(counts_failing_, true))
-      LogWarn("cannot read the counts", {{"error", counts.status()}});
-  } else {
-    counts_failing_ = false;
-    if (pacer_.ShouldSend(*counts, clock_.Now())) {
-      v1::AgentMessage message;
-      message.mutable_telemetry()->set_epoch(options_.instance);
-      for (const datapath::SplitCount& count : *counts) {
-        *message.mutable_telemetry()->add_splits() = FromSplitCount(count);
-      }
+  // A report tells what changed since the last one: nothing is lost while that one still waits to be written.
+  if (!connection_->TelemetryWaiting()) {
+    const MonotonicTime now = clock_.Now();
+    TelemetryReport report;
+    const auto counts = ReadCounts();
+    if (counts && pacer_.ShouldSend(*counts, now)) {
+      report.epoch = options_.instance;
+      report.counts = &*counts;
+    }
+    std::optional<datapath::Figures> figures;
+    if (series_pacer_.ShouldRead(book_.AnyAtWork(), now)) figures = ReadFigures();
+    if (figures) {
+      report.series_epoch = figures->epoch;
+      report.series = series_pacer_.Next(
+          *figures, [this](auto ns, auto service) { return book_.AtWork(ns, service); }, now);
+    }
+    for (v1::AgentMessage& message : FromReport(report, options_.telemetry_bytes)) {
       connection_->Send(std::move(message));
     }
   }
-  After(telemetry_timer_, options_.telemetry_interval, [this] { ReportCounts(); });
+  After(telemetry_timer_, options_.telemetry_interval, [this] { Report(); });
+}
+
+std::optional<std::vector<datapath::SplitCount>> Client::ReadCounts() {
+  auto counts = datapath_.ReadCounts();
+  const bool failed_before = std::exchange(counts_failing_, !counts.ok());
+  if (counts.ok()) return *std::move(counts);
+  if (!failed_before) LogWarn("cannot read the counts", {{"error", counts.status()}});
+  return std::nullopt;
+}
+
+std::optional<datapath::Figures> Client::ReadFigures() {
+  auto figures = datapath_.ReadFigures();
+  const bool failed_before = std::exchange(figures_failing_, !figures.ok());
+  if (figures.ok()) return *std::move(figures);
+  observer_.FiguresUnreadable();
+  if (!failed_before) LogWarn("cannot read the figures", {{"error", figures.status()}});
+  return std::nullopt;
 }
 
 void Client::End(std::string_view why, std::string message) {

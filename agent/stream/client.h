@@ -12,6 +12,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "agent/datapath/datapath.h"
 #include "agent/stream/assembler.h"
 #include "agent/stream/connection.h"
+#include "agent/stream/split_book.h"
 #include "agent/stream/telemetry.h"
 #include "common/backoff.h"
 #include "common/clock.h"
@@ -46,6 +48,8 @@ class Observer {
   virtual void Reconnecting(std::string_view why) = 0;
   virtual void Applied(std::chrono::nanoseconds took, const Status& status) = 0;
   virtual void Nacked() = 0;
+  /// The datapath's figures could not be read for a report.
+  virtual void FiguresUnreadable() = 0;
 };
 
 class Client {
@@ -57,8 +61,10 @@ class Client {
     Assembler::Limits limits;
     Backoff::Options backoff;
     std::chrono::milliseconds welcome_timeout{5000};  // from dialling to Welcome
-    std::chrono::milliseconds telemetry_interval{1000};
-    std::chrono::milliseconds telemetry_idle{15000};
+    std::chrono::milliseconds telemetry_interval{
+        1000};                                        // of what changes; of figures: where a split is at work
+    std::chrono::milliseconds telemetry_idle{15000};  // of all else
+    size_t telemetry_bytes = 256 << 10;               // a message of figures: an ack waits behind one at most
   };
   /// Makes the channel of one attempt; an error (a key file that went away) counts as a failed attempt.
   using ChannelFactory = std::function<Result<std::shared_ptr<grpc::Channel>>()>;
@@ -76,6 +82,8 @@ class Client {
   bool connected() const { return state_ == State::kWelcomed; }
   /// A split is in force: adopted, or the first full snapshot was applied.
   bool synced() const { return synced_; }
+  /// Names and roles of what this process has put in force.
+  const SplitBook& book() const { return book_; }
   /// Why the last attempt or stream ended; empty before the first end.
   const std::string& last_error() const { return last_error_; }
 
@@ -99,7 +107,9 @@ class Client {
   void Nack(uint64_t generation, const Status& status);
 
   void Beat();
-  void ReportCounts();
+  void Report();
+  std::optional<std::vector<datapath::SplitCount>> ReadCounts();
+  std::optional<datapath::Figures> ReadFigures();
   template <typename Action>
   void After(boost::asio::steady_timer& timer, std::chrono::milliseconds delay, Action action);
 
@@ -111,7 +121,9 @@ class Client {
   Options options_;
   Backoff backoff_;
   Assembler assembler_;
+  SplitBook book_;
   TelemetryPacer pacer_;
+  SeriesPacer series_pacer_;
 
   boost::asio::steady_timer life_timer_;  // welcome deadline, then heartbeats, then the wait to reconnect
   boost::asio::steady_timer telemetry_timer_;
@@ -126,7 +138,7 @@ class Client {
   bool full_wanted_ = false;        // say no controller id in the next Hello
   bool synced_ = false;
   bool answered_ = false;  // something was acked on the present stream
-  bool counts_failing_ = false;
+  bool counts_failing_ = false, figures_failing_ = false;
   MonotonicTime welcomed_at_;
   std::vector<datapath::Change> pending_;
   std::string_view end_reason_;

@@ -5,6 +5,11 @@
 #include <utility>
 
 namespace weir::stream {
+namespace {
+
+bool IsTelemetry(const v1::AgentMessage& message) { return message.has_telemetry(); }
+
+}  // namespace
 
 std::shared_ptr<Connection> Connection::Start(boost::asio::io_context& context, const Clock& clock,
                                               std::shared_ptr<grpc::Channel> channel, Callbacks callbacks) {
@@ -34,7 +39,7 @@ void Connection::Send(v1::AgentMessage message) {
     if (std::count_if(queue_.begin(), queue_.end(), is_nack) >= static_cast<ptrdiff_t>(kMaxQueuedNacks)) {
       queue_.erase(std::find_if(queue_.begin(), queue_.end(), is_nack));
     }
-  } else {
+  } else if (kind != v1::AgentMessage::kTelemetry) {
     // An ack does not overtake a nack: what was acked before it says what the next delta may build upon.
     const auto from = kind == v1::AgentMessage::kAck
                           ? std::find_if(queue_.rbegin(), queue_.rend(), is_nack).base()
@@ -42,7 +47,9 @@ void Connection::Send(v1::AgentMessage message) {
     const auto same = [&](const auto& queued) { return queued.kind_case() == kind; };
     queue_.erase(std::remove_if(from, queue_.end(), same), queue_.end());
   }
-  queue_.push_back(std::move(message));
+  const bool last = kind == v1::AgentMessage::kTelemetry;
+  queue_.insert(last ? queue_.end() : std::find_if(queue_.begin(), queue_.end(), IsTelemetry),
+                std::move(message));
   if (!write_in_flight_) Written(true);
 }
 
@@ -56,6 +63,8 @@ void Connection::Written(bool ok) {
   write_in_flight_ = true;
   StartWrite(&writing_);
 }
+
+bool Connection::TelemetryWaiting() const { return std::any_of(queue_.begin(), queue_.end(), IsTelemetry); }
 
 std::vector<v1::ControllerMessage> Connection::TakeMessages() {
   std::vector<v1::ControllerMessage> messages;

@@ -40,9 +40,14 @@ class Connection final : private grpc::ClientBidiReactor<v1::AgentMessage, v1::C
   static std::shared_ptr<Connection> Start(boost::asio::io_context& context, const Clock& clock,
                                            std::shared_ptr<grpc::Channel> channel, Callbacks callbacks);
 
-  /// Queues a message; one write is in flight. Waiting acks, heartbeats and telemetry are replaced by a newer
-  /// one, so the queue is bounded. Ignored after Close() or once the call has failed.
+  /// Queues a message; one write is in flight. Waiting acks and heartbeats are replaced by a newer one, so
+  /// the queue is bounded by what telemetry is put into it; that gives way to everything else. Ignored after
+  /// Close() or once the call has failed.
   void Send(v1::AgentMessage message);
+
+  /// Telemetry is waiting to be written. It tells what changed, part by part, so none of it may be replaced;
+  /// who sends more only when this is false keeps the queue bounded.
+  bool TelemetryWaiting() const;
 
   /// What arrived since the last call, in order.
   std::vector<v1::ControllerMessage> TakeMessages();

@@ -1,5 +1,6 @@
 #include "agent/stream/convert.h"
 
+#include <algorithm>
 #include <set>
 #include <string>
 #include <string_view>
@@ -32,6 +33,20 @@ Result<datapath::OnEmpty> ToOnEmpty(v1::OnEmpty value) {
   }
 }
 
+/// A role that this agent does not know is none: it changes nothing in the kernel.
+datapath::Role ToRole(v1::Role role) {
+  switch (role) {
+    case v1::ROLE_STABLE:
+      return datapath::Role::kStable;
+    case v1::ROLE_CANARY:
+      return datapath::Role::kCanary;
+    case v1::ROLE_BACKEND:
+      return datapath::Role::kBackend;
+    default:
+      return datapath::Role::kNone;
+  }
+}
+
 Result<datapath::Variant> ToVariant(const v1::Variant& wire, const SocketAddress& frontend) {
   if (wire.weight() > kMaxWeight) {
     return InvalidArgument("weight: found {}, expected 0..{}", wire.weight(), kMaxWeight);
@@ -39,6 +54,7 @@ Result<datapath::Variant> ToVariant(const v1::Variant& wire, const SocketAddress
   datapath::Variant variant;
   variant.revision = wire.revision();
   variant.weight = wire.weight();
+  variant.role = ToRole(wire.role());
   variant.endpoints.reserve(static_cast<size_t>(wire.endpoints_size()));
   for (int i = 0; i < wire.endpoints_size(); ++i) {
     const auto endpoint = ToSocketAddress(wire.endpoints(i).address(), wire.endpoints(i).port());
@@ -54,6 +70,26 @@ Result<datapath::Variant> ToVariant(const v1::Variant& wire, const SocketAddress
     variant.endpoints.push_back(*endpoint);
   }
   return variant;
+}
+
+v1::Histogram FromHistogram(const datapath::Histogram& histogram) {
+  v1::Histogram wire;
+  wire.set_sum_ns(histogram.sum_ns);
+  const auto counted = [](uint64_t count) { return count != 0; };
+  const auto& buckets = histogram.buckets;
+  const auto first = std::find_if(buckets.begin(), buckets.end(), counted);
+  const auto last = std::find_if(buckets.rbegin(), buckets.rend(), counted).base();
+  if (first == buckets.end()) return wire;
+  wire.set_first(static_cast<uint32_t>(first - buckets.begin()));
+  wire.mutable_counts()->Add(first, last);
+  return wire;
+}
+
+void FromFailures(const std::vector<datapath::Series::Failure>& failures,
+                  google::protobuf::Map<std::string, uint64_t>& wire) {
+  for (const datapath::Series::Failure& failure : failures) {
+    if (failure.count != 0) wire[failure.reason] = failure.count;
+  }
 }
 
 }  // namespace
@@ -126,6 +162,77 @@ v1::SplitCount FromSplitCount(const datapath::SplitCount& count) {
     variant->set_connections(entry.connections);
   }
   return wire;
+}
+
+v1::SeriesKey FromSeriesKey(const SeriesKey& key) {
+  v1::SeriesKey wire;
+  wire.set_namespace_(key.ns);
+  wire.set_service(key.service);
+  wire.set_revision(key.revision);
+  return wire;
+}
+
+v1::Series FromSeries(const datapath::Series& series) {
+  v1::Series wire;
+  *wire.mutable_key() = FromSeriesKey({series.ns, series.service, series.revision});
+  wire.set_in_force(series.in_force);
+  wire.set_opened(series.opened);
+  wire.set_closed(series.closed);
+  FromFailures(series.failed, *wire.mutable_failed());
+  wire.set_bytes_sent(series.bytes_sent);
+  wire.set_bytes_received(series.bytes_received);
+  wire.set_retransmits(series.retransmits);
+  wire.set_resets_received(series.resets_received);
+  wire.set_udp_datagrams_sent(series.udp_datagrams_sent);
+  wire.set_udp_datagrams_received(series.udp_datagrams_received);
+  wire.set_udp_bytes_sent(series.udp_bytes_sent);
+  wire.set_udp_bytes_received(series.udp_bytes_received);
+  *wire.mutable_connect() = FromHistogram(series.connect);
+  *wire.mutable_srtt() = FromHistogram(series.srtt);
+  if (!series.http) return wire;
+  v1::HttpSeries& http = *wire.mutable_http();
+  http.set_requests(series.http_requests);
+  http.set_no_response(series.http_no_response);
+  FromFailures(series.http_opaque, *http.mutable_opaque());
+  http.set_connections(series.http_connections);
+  http.set_error_connections(series.http_error_connections);
+  for (const auto& [code, latency] : series.http_responses) {
+    v1::HttpResponses& responses = *http.add_responses();
+    responses.set_code(code);
+    *responses.mutable_latency() = FromHistogram(latency);
+  }
+  return wire;
+}
+
+std::vector<v1::AgentMessage> FromReport(const TelemetryReport& report, size_t max_bytes) {
+  std::vector<v1::AgentMessage> parts;
+  if (report.counts == nullptr && report.series.empty()) return parts;
+  size_t bytes = 0;
+  const auto begin = [&]() -> v1::Telemetry& {
+    bytes = 0;
+    v1::Telemetry& part = *parts.emplace_back().mutable_telemetry();
+    part.set_series_epoch(report.series_epoch);
+    return part;
+  };
+  v1::Telemetry* part = &begin();
+  const auto make_room = [&](size_t wanted) {
+    if (bytes != 0 && bytes + wanted > max_bytes) part = &begin();
+    bytes += wanted;
+  };
+  for (const SeriesKey& key : report.series.forgotten) {
+    v1::SeriesKey wire = FromSeriesKey(key);
+    make_room(wire.ByteSizeLong());
+    *part->add_forgotten() = std::move(wire);
+  }
+  for (const datapath::Series* series : report.series.changed) {
+    v1::Series wire = FromSeries(*series);
+    make_room(wire.ByteSizeLong());
+    *part->add_series() = std::move(wire);
+  }
+  if (report.counts == nullptr) return parts;
+  part->set_epoch(report.epoch);
+  for (const datapath::SplitCount& count : *report.counts) *part->add_splits() = FromSplitCount(count);
+  return parts;
 }
 
 }  // namespace weir::stream

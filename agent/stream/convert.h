@@ -3,6 +3,7 @@
 #pragma once
 
 #include "agent/datapath/datapath.h"
+#include "agent/stream/telemetry.h"
 #include "common/status.h"
 #include "weir/v1/agent.pb.h"
 
@@ -20,6 +21,19 @@ Result<datapath::Frontend> ToFrontend(const v1::Frontend& frontend);
 
 v1::FrontendKey FromKey(const datapath::FrontendKey& key);
 v1::SplitCount FromSplitCount(const datapath::SplitCount& count);
+v1::SeriesKey FromSeriesKey(const SeriesKey& key);
+/// Reasons and buckets that are 0 are left out; HTTP is, where it was never looked at.
+v1::Series FromSeries(const datapath::Series& series);
+
+/// What one report says, in messages of at most about `max_bytes` (one series more, and the splits). `counts`
+/// null: nothing of the splits; else they come with the last part. Empty when there is nothing to say.
+struct TelemetryReport {
+  std::string epoch;  // of the counts
+  const std::vector<datapath::SplitCount>* counts = nullptr;
+  std::string series_epoch;
+  SeriesPacer::Report series;
+};
+std::vector<v1::AgentMessage> FromReport(const TelemetryReport& report, size_t max_bytes);
 
 /// "TCP 127.96.0.1:80", for messages.
 std::string ToString(const datapath::FrontendKey& key);

@@ -22,6 +22,8 @@ struct weir_target {
   __u64 generation;
   __u32 service;
   __u32 variant;
+  __u32 series;
+  bool http; /* HTTP/1.x is to be recognised on the connection */
 };
 
 static __always_inline bool weir_same_address(const struct weir_address* a, const struct weir_address* b) {
@@ -41,23 +43,29 @@ static __always_inline bool weir_same_endpoint(const struct weir_endpoint* a, co
 }
 
 /* The split in force for a VIP, or NULL. The caller is a reader. */
-static __always_inline struct weir_split* weir_find_split(const struct weir_vip_key* key, __u32 service) {
-  struct weir_service* entry = bpf_map_lookup_elem(&weir_services, &service);
-  struct weir_split* split;
-  __u32 slot;
+static __always_inline struct weir_split* weir_find_split(const struct weir_vip* vip,
+                                                          const struct weir_vip_key* key) {
+  __u32 slot = *(volatile __u32*)&vip->slot;
 
-  if (!entry) return NULL;
-  slot = *(volatile __u32*)&entry->slot;
-  if (!slot) return NULL;
-  split = bpf_map_lookup_elem(&weir_splits, &slot);
-  /* The hash element may have been freed and used anew before we became a reader. */
-  if (!split || !weir_same_vip(&split->key, key)) return NULL;
-  return split;
+  /* The entry may have become another's before we became a reader. */
+  if (!slot || !weir_same_vip(&vip->key, key)) return NULL;
+  return bpf_map_lookup_elem(&weir_splits, &slot);
 }
 
-static __always_inline int weir_fill_target(const struct weir_split* split, __u32 variant_place,
-                                            __u32 endpoint_index, struct weir_target* target) {
-  const struct weir_variant* variant = &split->variants[variant_place & (WEIR_MAX_VARIANTS - 1)];
+/* The variant at a place of the split, or NULL where the maps are not as expected. */
+static __always_inline const struct weir_variant* weir_variant_at(const struct weir_split* split,
+                                                                  __u32 place) {
+  __u32 index = split->wide;
+  struct weir_wide* wide;
+
+  if (split->variant_count <= WEIR_PAIR) return &split->variants[place & (WEIR_PAIR - 1)];
+  wide = bpf_map_lookup_elem(&weir_wide, &index);
+  return wide ? &wide->variants[place & (WEIR_MAX_VARIANTS - 1)] : NULL;
+}
+
+static __always_inline int weir_fill_target(const struct weir_split* split,
+                                            const struct weir_variant* variant, __u32 endpoint_index,
+                                            struct weir_target* target) {
   __u32 index = variant->first_endpoint + endpoint_index;
   struct weir_endpoint* endpoint = bpf_map_lookup_elem(&weir_endpoints, &index);
 
@@ -69,6 +77,8 @@ static __always_inline int weir_fill_target(const struct weir_split* split, __u3
   target->endpoint_index = endpoint_index;
   target->variant_id = variant->id;
   target->variant = variant->index;
+  target->series = variant->series;
+  target->http = (split->flags & WEIR_SPLIT_HTTP) != 0;
   target->generation = split->generation;
   target->service = split->service;
   return 0;
@@ -104,49 +114,58 @@ static __always_inline bool weir_still_there(const struct weir_split* split,
 
   for (place = 0; place < WEIR_MAX_VARIANTS; place++) {
     if (place >= split->variant_count) return false;
-    if (split->variants[place].id == variant_id) break;
+    variant = weir_variant_at(split, place);
+    if (!variant) return false;
+    if (variant->id == variant_id) break;
   }
   if (place >= WEIR_MAX_VARIANTS) return false;
-  place = weir_opaque(split, place);
-  variant = &split->variants[place];
-  if (hint < variant->endpoint_count && !weir_fill_target(split, place, hint, target) &&
+  variant = weir_variant_at(split, weir_opaque(split, place));
+  if (!variant) return false;
+  if (hint < variant->endpoint_count && !weir_fill_target(split, variant, hint, target) &&
       weir_same_endpoint(&target->endpoint, wanted))
     return true;
   search.first = variant->first_endpoint;
   bpf_loop(variant->endpoint_count, weir_search_step, &search, 0);
-  return search.found < variant->endpoint_count && !weir_fill_target(split, place, search.found, target);
+  return search.found < variant->endpoint_count && !weir_fill_target(split, variant, search.found, target);
+}
+
+/* The next connection among more than two variants; false where the maps are not as expected. */
+static __always_inline bool weir_take_many(const struct weir_split* split, struct weir_choice* choice) {
+  __u32 cursor_index = split->cursor, wide_index = split->wide;
+  struct weir_cursor* cursor = bpf_map_lookup_elem(&weir_cursors, &cursor_index);
+  struct weir_wide* wide = bpf_map_lookup_elem(&weir_wide, &wide_index);
+
+  if (!cursor || !wide) return false;
+  bpf_spin_lock(&cursor->lock);
+  weir_choose_many(split, wide->variants, cursor, choice);
+  bpf_spin_unlock(&cursor->lock);
+  return true;
 }
 
 /* A new connection: takes a number from the cursor, so its result must be used. The caller is a reader. */
-static __always_inline enum weir_verdict weir_choose_new(const struct weir_split* split,
+static __always_inline enum weir_verdict weir_choose_new(struct weir_vip* vip, const struct weir_split* split,
                                                          struct weir_target* target) {
+  const struct weir_variant* variant;
   struct weir_choice choice = {};
-  struct weir_cursor* cursor;
-  __u32 cursor_index = split->cursor;
-  __u32 count;
 
   if (split->variant_count == 0) {
     weir_count(split->on_empty == WEIR_ON_EMPTY_PASS ? WEIR_COUNT_PASSED_EMPTY : WEIR_COUNT_REFUSED_EMPTY);
     return split->on_empty == WEIR_ON_EMPTY_PASS ? WEIR_PASS : WEIR_REFUSE;
   }
-  cursor = bpf_map_lookup_elem(&weir_cursors, &cursor_index);
-  if (!cursor) {
+  if (split->variant_count <= WEIR_PAIR) {
+    weir_choose_pair(split, __sync_fetch_and_add(&vip->next[split->cursor & 1], 1), &choice);
+  } else if (!weir_take_many(split, &choice)) {
     weir_count(WEIR_ERR_BAD_INDEX);
     return WEIR_PASS;
   }
-  if (split->variant_count <= 2) {
-    weir_choose_pair(split, __sync_fetch_and_add(&cursor->next, 1), &choice);
-  } else {
-    bpf_spin_lock(&cursor->lock);
-    weir_choose_many(split, cursor, &choice);
-    bpf_spin_unlock(&cursor->lock);
-  }
-  count = split->variants[choice.variant & (WEIR_MAX_VARIANTS - 1)].endpoint_count;
-  if (count == 0) { /* proportional refusal */
+  variant = weir_variant_at(split, choice.variant);
+  if (!variant) return WEIR_PASS;
+  if (variant->endpoint_count == 0) { /* proportional refusal */
     weir_count(WEIR_COUNT_REFUSED_EMPTY);
     return WEIR_REFUSE;
   }
-  return weir_fill_target(split, choice.variant, choice.number % count, target) ? WEIR_PASS : WEIR_CHOSEN;
+  return weir_fill_target(split, variant, choice.number % variant->endpoint_count, target) ? WEIR_PASS
+                                                                                           : WEIR_CHOSEN;
 }
 
 static __always_inline bool weir_use_affinity(const struct weir_split* split, struct weir_affinity* entry,
@@ -161,7 +180,7 @@ static __always_inline bool weir_use_affinity(const struct weir_split* split, st
 }
 
 /* sessionAffinity ClientIP: a network namespace keeps its endpoint until it was idle for the timeout. */
-static __always_inline enum weir_verdict weir_choose_sticky(struct bpf_sock_addr* ctx,
+static __always_inline enum weir_verdict weir_choose_sticky(struct bpf_sock_addr* ctx, struct weir_vip* vip,
                                                             const struct weir_split* split,
                                                             struct weir_target* target) {
   struct weir_affinity_key key = {.vip = split->key, .netns_cookie = bpf_get_netns_cookie(ctx)};
@@ -172,7 +191,7 @@ static __always_inline enum weir_verdict weir_choose_sticky(struct bpf_sock_addr
   long error;
 
   if (entry && weir_use_affinity(split, entry, now, target)) return WEIR_CHOSEN;
-  verdict = weir_choose_new(split, target);
+  verdict = weir_choose_new(vip, split, target);
   if (verdict != WEIR_CHOSEN) return verdict;
   fresh.endpoint = target->endpoint;
   fresh.endpoint_index = target->endpoint_index;
@@ -188,14 +207,11 @@ static __always_inline enum weir_verdict weir_choose_sticky(struct bpf_sock_addr
   return WEIR_CHOSEN;
 }
 
-static __always_inline enum weir_verdict weir_choose(struct bpf_sock_addr* ctx,
+static __always_inline enum weir_verdict weir_choose(struct bpf_sock_addr* ctx, struct weir_vip* vip,
                                                      const struct weir_split* split,
                                                      struct weir_target* target) {
-  enum weir_verdict verdict =
-      split->affinity_timeout_s ? weir_choose_sticky(ctx, split, target) : weir_choose_new(split, target);
-
-  if (verdict == WEIR_CHOSEN) weir_count(WEIR_COUNT_SELECTED);
-  return verdict;
+  return split->affinity_timeout_s ? weir_choose_sticky(ctx, vip, split, target)
+                                   : weir_choose_new(vip, split, target);
 }
 
 #endif /* WEIR_CHOOSE_H */

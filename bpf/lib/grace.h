@@ -7,6 +7,8 @@
 #ifndef WEIR_GRACE_H
 #define WEIR_GRACE_H
 
+#include <stdbool.h>
+
 #include "bpf/lib/map_defs.h"
 
 struct weir_reader {
@@ -32,8 +34,9 @@ static __always_inline int weir_reader_enter(struct weir_reader* reader) {
   return 0;
 }
 
-static __always_inline void weir_reader_leave(const struct weir_reader* reader) {
-  weir_fetch_inc(&reader->cpu->left[reader->phase & 1]);
+/* `chosen` counts too: one atomic does for both. */
+static __always_inline void weir_reader_leave(const struct weir_reader* reader, bool chosen) {
+  weir_fetch_inc(chosen ? &reader->cpu->chosen[reader->phase & 1] : &reader->cpu->left[reader->phase & 1]);
 }
 
 #endif /* WEIR_GRACE_H */

@@ -8,20 +8,12 @@
 #include "weir/maps.h"
 
 struct {
-  __uint(type, BPF_MAP_TYPE_HASH);
-  __uint(map_flags, BPF_F_NO_PREALLOC);
-  __type(key, struct weir_vip_key);
-  __type(value, __u32);
-  __uint(max_entries, 1);
-} weir_vips SEC(".maps");
-
-struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(map_flags, BPF_F_MMAPABLE);
   __type(key, __u32);
-  __type(value, struct weir_service);
+  __type(value, struct weir_vip);
   __uint(max_entries, 1);
-} weir_services SEC(".maps");
+} weir_vips SEC(".maps");
 
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -30,6 +22,14 @@ struct {
   __type(value, struct weir_split);
   __uint(max_entries, 1);
 } weir_splits SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __type(key, __u32);
+  __type(value, struct weir_wide);
+  __uint(max_entries, 1);
+} weir_wide SEC(".maps");
 
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -77,11 +77,42 @@ struct {
 } weir_udp_flows SEC(".maps");
 
 struct {
+  __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, int);
+  __type(value, struct weir_http_sock);
+} weir_http_socks SEC(".maps");
+
+struct {
   __uint(type, BPF_MAP_TYPE_LRU_HASH);
   __type(key, struct weir_affinity_key);
   __type(value, struct weir_affinity);
   __uint(max_entries, 1);
 } weir_affinity SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, __u32);
+  __type(value, struct weir_series);
+  __uint(max_entries, 1);
+} weir_series SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, __u32);
+  __type(value, struct weir_stats);
+  __uint(max_entries, 1);
+} weir_stats SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct weir_http_key);
+  __type(value, struct weir_histogram);
+  __uint(max_entries, 1);
+} weir_http SEC(".maps");
 
 struct {
   __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

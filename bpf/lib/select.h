@@ -27,11 +27,11 @@
 
 /*
  * An index below WEIR_MAX_VARIANTS whose value the verifier does not know: where it knows it, it follows what
- * comes after for each value apart, and loading takes ten times as long. `pad` is 0.
+ * comes after for each value apart, and loading takes ten times as long.
  */
 static __always_inline __u32 weir_opaque(const struct weir_split* split, __u32 index) {
 #ifdef __bpf__
-  return (index + split->pad) & (WEIR_MAX_VARIANTS - 1);
+  return (index + (__u32)split->zero) & (WEIR_MAX_VARIANTS - 1);
 #else
   (void)split;
   return index;
@@ -39,7 +39,7 @@ static __always_inline __u32 weir_opaque(const struct weir_split* split, __u32 i
 }
 
 struct weir_choice {
-  __u32 variant; /* index into weir_split.variants */
+  __u32 variant; /* place among the split's variants */
   __u32 pad;
   __u64 number; /* how many connections that variant had before */
 };
@@ -56,7 +56,8 @@ static __always_inline __u64 weir_second_count(__u64 n, __u64 w, __u64 total, __
  */
 static __always_inline void weir_choose_pair(const struct weir_split* split, __u64 n,
                                              struct weir_choice* choice) {
-  const __u64 w = split->variants[1].weight, total = split->total_weight;
+  /* The first one's weight, as it is in the line that has been read already. */
+  const __u64 total = split->total_weight, w = total - split->variants[0].weight;
   __u64 periods, scaled, before;
 
   choice->variant = 0;
@@ -71,10 +72,11 @@ static __always_inline void weir_choose_pair(const struct weir_split* split, __u
 }
 
 /*
- * The next connection among up to 16 variants. The caller holds cursor->lock. No helper is called.
+ * The next connection among 3 to 16 variants. The caller holds cursor->lock. No helper is called.
  * `deficit` stays within +-total_weight, which is at most 16 * WEIR_MAX_WEIGHT.
  */
-static __always_inline void weir_choose_many(const struct weir_split* split, struct weir_cursor* cursor,
+static __always_inline void weir_choose_many(const struct weir_split* split,
+                                             const struct weir_variant* variants, struct weir_cursor* cursor,
                                              struct weir_choice* choice) {
   const __s64 total = split->total_weight;
   const __u32 first = cursor->next == 0 ? split->first_pick : WEIR_MAX_VARIANTS;
@@ -86,7 +88,7 @@ static __always_inline void weir_choose_many(const struct weir_split* split, str
     __s64 weight, due;
 
     if (i >= split->variant_count) break;
-    weight = split->variants[i].weight;
+    weight = variants[i].weight;
     due = cursor->deficit[i] + weight;
     cursor->deficit[i] = (__s32)due;
     if (first < WEIR_MAX_VARIANTS ? i != first : due <= 0) continue;

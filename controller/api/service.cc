@@ -64,6 +64,7 @@ WEIR_UNARY(Undo, UndoRequest, Rollout)
 WEIR_UNARY(ListNodes, ListNodesRequest, ListNodesResponse)
 WEIR_UNARY(ListSplits, ListRequest, ListSplitsResponse)
 WEIR_UNARY(ListServices, ListRequest, ListServicesResponse)
+WEIR_UNARY(ListFigures, FiguresRequest, FiguresResponse)
 WEIR_UNARY(GetVersion, GetVersionRequest, GetVersionResponse)
 
 #undef WEIR_UNARY
@@ -71,6 +72,11 @@ WEIR_UNARY(GetVersion, GetVersionRequest, GetVersionResponse)
 grpc::ServerWriteReactor<v1::RolloutEvent>* WeirServiceImpl::WatchRollouts(Call*,
                                                                            const v1::ListRequest* request) {
   return hub_.NewWatch(*request);
+}
+
+grpc::ServerWriteReactor<v1::FiguresResponse>* WeirServiceImpl::WatchFigures(
+    Call*, const v1::FiguresRequest* request) {
+  return figures_.NewWatch(*request);
 }
 
 }  // namespace weir::api

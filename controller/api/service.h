@@ -4,6 +4,7 @@
 #include <boost/asio/io_context.hpp>
 
 #include "controller/api/backend.h"
+#include "controller/api/figures_watch.h"
 #include "controller/api/watch.h"
 #include "weir/v1/rollouts.grpc.pb.h"
 
@@ -15,8 +16,8 @@ grpc::Status ToGrpc(const Status& status);
 /// All arguments must outlive the server.
 class WeirServiceImpl final : public v1::WeirService::CallbackService {
  public:
-  WeirServiceImpl(boost::asio::io_context& context, Backend& backend, WatchHub& hub)
-      : context_(context), backend_(backend), hub_(hub) {}
+  WeirServiceImpl(boost::asio::io_context& context, Backend& backend, WatchHub& hub, FiguresHub& figures)
+      : context_(context), backend_(backend), hub_(hub), figures_(figures) {}
 
   using Call = grpc::CallbackServerContext;
   using Unary = grpc::ServerUnaryReactor;
@@ -37,10 +38,13 @@ class WeirServiceImpl final : public v1::WeirService::CallbackService {
   Unary* ListSplits(Call* call, const v1::ListRequest* request, v1::ListSplitsResponse* response) override;
   Unary* ListServices(Call* call, const v1::ListRequest* request,
                       v1::ListServicesResponse* response) override;
+  Unary* ListFigures(Call* call, const v1::FiguresRequest* request, v1::FiguresResponse* response) override;
   Unary* GetVersion(Call* call, const v1::GetVersionRequest* request,
                     v1::GetVersionResponse* response) override;
   grpc::ServerWriteReactor<v1::RolloutEvent>* WatchRollouts(Call* call,
                                                             const v1::ListRequest* request) override;
+  grpc::ServerWriteReactor<v1::FiguresResponse>* WatchFigures(Call* call,
+                                                              const v1::FiguresRequest* request) override;
 
  private:
   template <typename Request, typename Response>
@@ -50,6 +54,7 @@ class WeirServiceImpl final : public v1::WeirService::CallbackService {
   boost::asio::io_context& context_;
   Backend& backend_;
   WatchHub& hub_;
+  FiguresHub& figures_;
 };
 
 }  // namespace weir::api

@@ -32,11 +32,12 @@ App::App(boost::asio::io_context& context, const Options& options, std::unique_p
       core_(*store_, clock_, *this, compiler::Options{}),
       dispatcher_(DispatchOptions(options, *store_), clock_, *this),
       acks_(dispatcher_, clock_),
-      backend_(core_, dispatcher_, observed_, acks_),
+      backend_(clock_, core_, dispatcher_, observed_, cluster_, acks_),
       watches_(context, backend_),
-      metrics_(core_, dispatcher_),
+      figures_(context, backend_),
+      metrics_(clock_, {core_, observed_}, cluster_, dispatcher_, acks_),
       agent_service_(context, dispatcher_),
-      weir_service_(context, backend_, watches_),
+      weir_service_(context, backend_, watches_, figures_),
       tick_interval_(
           std::max(milliseconds(1), options.heartbeat_interval / dispatch::Dispatcher::kTicksPerInterval)),
       tick_timer_(context),
@@ -119,8 +120,10 @@ void App::OnNodesChanged() {
   ScheduleSettle();
 }
 
-void App::OnTelemetry(const dispatch::Node& node) {
-  observed_.Report(node.name, *node.telemetry);
+void App::OnTelemetry(const dispatch::Node& node, const v1::Telemetry& telemetry) {
+  observed_.Report(node.name, telemetry);
+  // The time the node was welcomed tells its streams apart.
+  cluster_.Report(node.name, node.connected_since, telemetry, clock_.Now());
   if (watches_.watchers() == 0 || shutting_down_ || std::exchange(telemetry_scheduled_, true)) return;
   telemetry_timer_.expires_after(kTelemetryPace);
   telemetry_timer_.async_wait([this](boost::system::error_code error) {
@@ -217,6 +220,7 @@ void App::Shutdown() {
   grpc::Status status(grpc::StatusCode::UNAVAILABLE, "the controller is shutting down");
   dispatcher_.Shutdown(status);
   watches_.Shutdown(status);
+  figures_.Shutdown(status);
   for (auto* timer : {&tick_timer_, &settle_timer_, &expiry_timer_, &retry_timer_, &telemetry_timer_})
     timer->cancel();
   wake_timer_.cancel();

@@ -15,6 +15,7 @@
 #include "common/metrics.h"
 #include "common/status.h"
 #include "common/tls_flags.h"
+#include "controller/api/figures_watch.h"
 #include "controller/api/server.h"
 #include "controller/api/service.h"
 #include "controller/api/watch.h"
@@ -26,6 +27,7 @@
 #include "controller/dispatch/dispatcher.h"
 #include "controller/dispatch/service.h"
 #include "controller/store/store.h"
+#include "controller/telemetry/cluster.h"
 
 namespace weir::app {
 
@@ -62,7 +64,7 @@ class App final : private CoreListener, private dispatch::Observer {
   // dispatch::Observer
   Result<std::map<std::string, uint32_t>> NumberNodes(const std::vector<std::string>& names) override;
   void OnNodesChanged() override;
-  void OnTelemetry(const dispatch::Node& node) override;
+  void OnTelemetry(const dispatch::Node& node, const v1::Telemetry& telemetry) override;
   void OnAgentAhead(uint64_t generation_held) override;
 
   void ResetDispatch();
@@ -79,9 +81,11 @@ class App final : private CoreListener, private dispatch::Observer {
   Core core_;
   dispatch::Dispatcher dispatcher_;
   Observed observed_;
+  telemetry::Cluster cluster_;
   AckViews acks_;
   BackendImpl backend_;
   api::WatchHub watches_;
+  api::FiguresHub figures_;
   Metrics metrics_;
   ProcessMetrics process_metrics_;
   dispatch::AgentServiceImpl agent_service_;

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "common/version.h"
+#include "controller/app/figures.h"
 #include "controller/model/manifest.h"
 
 namespace weir::app {
@@ -162,6 +163,7 @@ Result<v1::DeleteResponse> BackendImpl::DeleteNode(const std::string& name) {
   RETURN_IF_ERROR(dispatcher_.ForgetNode(name));
   RETURN_IF_ERROR(core_.ForgetNode(name));
   observed_.Forget(name);
+  cluster_.Forget(name);
   v1::DeleteResponse response;
   AddChange(*response.mutable_changes(), "Node", {"", name}, v1::ObjectChange::RESULT_DELETED);
   return response;
@@ -269,6 +271,12 @@ Result<v1::ListSplitsResponse> BackendImpl::ListSplits(const v1::ListRequest& re
 
 Result<v1::ListServicesResponse> BackendImpl::ListServices(const v1::ListRequest& request) {
   return ServiceList({core_, observed_}, request.namespace_(), request.name());
+}
+
+Result<v1::FiguresResponse> BackendImpl::ListFigures(const v1::FiguresRequest& request) {
+  ASSIGN_OR_RETURN(auto response, FiguresOf({core_, observed_}, cluster_, request, clock_.Now()));
+  response.set_nodes_connected(static_cast<uint32_t>(dispatcher_.connected()));
+  return response;
 }
 
 Result<v1::GetVersionResponse> BackendImpl::GetVersion(const v1::GetVersionRequest&) {

@@ -10,14 +10,21 @@
 #include "controller/app/observed.h"
 #include "controller/app/status.h"
 #include "controller/dispatch/dispatcher.h"
+#include "controller/telemetry/cluster.h"
 
 namespace weir::app {
 
 class BackendImpl final : public api::Backend {
  public:
   /// All must outlive it.
-  BackendImpl(Core& core, dispatch::Dispatcher& dispatcher, Observed& observed, AckViews& acks)
-      : core_(core), dispatcher_(dispatcher), observed_(observed), acks_(acks) {}
+  BackendImpl(const Clock& clock, Core& core, dispatch::Dispatcher& dispatcher, Observed& observed,
+              telemetry::Cluster& cluster, AckViews& acks)
+      : clock_(clock),
+        core_(core),
+        dispatcher_(dispatcher),
+        observed_(observed),
+        cluster_(cluster),
+        acks_(acks) {}
 
   Result<v1::ApplyResponse> Apply(const v1::ApplyRequest& request) override;
   Result<v1::DeleteResponse> Delete(const v1::DeleteRequest& request) override;
@@ -33,6 +40,7 @@ class BackendImpl final : public api::Backend {
   Result<v1::ListNodesResponse> ListNodes(const v1::ListNodesRequest& request) override;
   Result<v1::ListSplitsResponse> ListSplits(const v1::ListRequest& request) override;
   Result<v1::ListServicesResponse> ListServices(const v1::ListRequest& request) override;
+  Result<v1::FiguresResponse> ListFigures(const v1::FiguresRequest& request) override;
   Result<v1::GetVersionResponse> GetVersion(const v1::GetVersionRequest& request) override;
 
  private:
@@ -41,9 +49,11 @@ class BackendImpl final : public api::Backend {
   Result<v1::Rollout> Command(const ObjectKey& key, const engine::Event& event);
   Result<v1::DeleteResponse> DeleteNode(const std::string& name);
 
+  const Clock& clock_;
   Core& core_;
   dispatch::Dispatcher& dispatcher_;
   Observed& observed_;
+  telemetry::Cluster& cluster_;
   AckViews& acks_;
 };
 

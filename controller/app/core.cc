@@ -15,6 +15,8 @@ namespace {
 
 constexpr uint64_t kMaxGenerationHeld = uint64_t{1} << 62;  // an agent that claims more is not believed
 
+constexpr std::string_view kRollout = "Rollout";
+
 using WeightsByRollout = std::map<ObjectKey, compiler::RolloutWeights>;
 
 void AddWeights(const ObjectKey& key, const RolloutEntry& entry, WeightsByRollout& weights) {
@@ -23,6 +25,12 @@ void AddWeights(const ObjectKey& key, const RolloutEntry& entry, WeightsByRollou
 
 store::ObjectKey StoreKey(std::string_view kind, const ObjectKey& key) {
   return {std::string(kind), key.ns, key.name};
+}
+
+/// The services whose frontends a rollout decides on.
+void InsertServices(const model::Rollout& rollout, std::set<ObjectKey>& services) {
+  services.insert({rollout.key.ns, rollout.service});
+  if (!rollout.preview_service.empty()) services.insert({rollout.key.ns, rollout.preview_service});
 }
 
 // Acknowledgements are observed anew after a restart; all else must outlive it.
@@ -57,6 +65,7 @@ Status Core::Load() {
   }
   RETURN_IF_ERROR(
       Annotate(model::ValidateSet(objects_), "the objects of the state directory do not fit together"));
+  std::erase_if(contents.objects, [](const auto& entry) { return entry.first.kind != kRollout; });
   yaml_ = std::move(contents.objects);
   nodes_ = std::move(contents.nodes);
 
@@ -105,10 +114,6 @@ Status Core::Restart() {
   return OkStatus();
 }
 
-const model::ObjectSet& Core::ObjectsOf(const Transaction& transaction) const {
-  return transaction.objects ? *transaction.objects : objects_;
-}
-
 RolloutEntry* Core::EntryOf(Transaction& transaction, const ObjectKey& key) const {
   auto staged = transaction.rollouts.find(key);
   if (staged == transaction.rollouts.end()) {
@@ -127,9 +132,10 @@ void Core::Step(Transaction& transaction, const ObjectKey& key, const engine::Ev
   std::optional<std::string> revision;
   for (auto& effect : decision.effects) {
     if (auto* publish = std::get_if<engine::Publish>(&effect)) {
-      entry->weights = {publish->stable, publish->canary, publish->stable_weight, publish->canary_weight};
+      entry->weights = {publish->stable, publish->canary, publish->stable_weight, publish->canary_weight,
+                        publish->previous};
       transaction.publish.insert(key);
-      transaction.services.insert({key.ns, ObjectsOf(transaction).rollouts.at(key).service});
+      InsertServices(objects_.rollouts.at(key), transaction.services);
     } else if (auto* wake = std::get_if<engine::WakeAt>(&effect)) {
       entry->wake = wake->time;
     } else if (auto* set = std::get_if<engine::SetRevision>(&effect)) {
@@ -143,7 +149,7 @@ void Core::Step(Transaction& transaction, const ObjectKey& key, const engine::Ev
   if (!revision) return;
   transaction.revisions[key] = *revision;
   // The object now says what the engine wanted; from here on that is what was given.
-  engine::Spec spec = ObjectsOf(transaction).rollouts.at(key).spec;
+  engine::Spec spec = objects_.rollouts.at(key).spec;
   spec.revision = *revision;
   Step(transaction, key, engine::SpecChanged{std::move(spec)});
 }
@@ -151,15 +157,13 @@ void Core::Step(Transaction& transaction, const ObjectKey& key, const engine::Ev
 void Core::ObserveEndpoints(Transaction& transaction, const ObjectKey& key) const {
   RolloutEntry* entry = EntryOf(transaction, key);
   if (entry == nullptr) return;
-  const model::ObjectSet& objects = ObjectsOf(transaction);
-  entry->endpoints = compiler::CountEndpoints(objects, objects.rollouts.at(key));
+  entry->endpoints = compiler::CountEndpoints(objects_, objects_.rollouts.at(key));
   engine::EndpointsObserved observed;
   for (const auto& [revision, count] : entry->endpoints) observed.ready[revision] = count.ready;
   Step(transaction, key, observed);
 }
 
 void Core::CompileDirty(Transaction& transaction) {
-  const model::ObjectSet& objects = ObjectsOf(transaction);
   compiler::Compiler& compiler = transaction.compiler ? *transaction.compiler : compiler_;
   bool changed = false;
   while (!transaction.services.empty() || !transaction.publish.empty()) {
@@ -174,7 +178,7 @@ void Core::CompileDirty(Transaction& transaction) {
     }
     for (const ObjectKey& service : std::exchange(transaction.services, {})) {
       compiler::Frontends compiled;
-      if (objects.services.contains(service)) compiled = compiler.CompileService(objects, weights, service);
+      if (objects_.services.contains(service)) compiled = compiler.CompileService(objects_, weights, service);
       auto difference = compiler::Diff(frontends_[service], compiled);
       changed = changed || !difference.upserts.empty() || !difference.removals.empty();
       transaction.frontends[service] = std::move(compiled);
@@ -248,11 +252,11 @@ Status Core::Commit(Transaction transaction) {
 
   generation_ = generation;
   digest_ = digest;
-  if (transaction.objects) objects_ = *std::move(transaction.objects);
   if (transaction.compiler) compiler_ = *std::move(transaction.compiler);
   for (const auto& [key, revision] : transaction.revisions)
     objects_.rollouts.at(key).spec.revision = revision;
   for (auto& [key, yaml] : transaction.yaml) {
+    if (key.kind != kRollout) continue;
     if (yaml) {
       yaml_[key] = *std::move(yaml);
     } else {
@@ -294,14 +298,58 @@ Status Core::Feed(const ObjectKey& rollout, const engine::Event& event) {
   return Commit(std::move(transaction));
 }
 
-model::ObjectSet Core::Staged(const ObjectChanges& changes) const {
-  model::ObjectSet staged = objects_;
-  for (const auto& [kind, key] : changes.removals) staged.Remove(kind, key);
-  for (const auto& [object, yaml] : changes.puts) staged.Put(object);
-  return staged;
-}
+/*
+ * The objects as they are going to be, in place for the length of a transaction: a copy of all would cost as
+ * much as all for a change of one. One thread: nobody looks meanwhile.
+ */
+class Core::Placement {
+ public:
+  explicit Placement(model::ObjectSet& objects) : objects_(objects) {}
+  ~Placement() { Undo(); }
+  Placement(const Placement&) = delete;
+  Placement& operator=(const Placement&) = delete;
 
-Status Core::Check(const ObjectChanges& changes) const { return model::ValidateSet(Staged(changes)); }
+  void Place(const ObjectChanges& changes) {
+    for (const auto& [kind, key] : changes.removals) {
+      before_.push_back({std::string(kind), key, objects_.Get(kind, key)});
+      objects_.Remove(kind, key);
+    }
+    for (const auto& [object, yaml] : changes.puts) {
+      const std::string_view kind = model::KindOf(object);
+      before_.push_back({std::string(kind), model::KeyOf(object), objects_.Get(kind, model::KeyOf(object))});
+      objects_.Put(object);
+    }
+  }
+
+  /// Everything is as it was before Place().
+  void Undo() {
+    for (auto entry = before_.rbegin(); entry != before_.rend(); ++entry) {
+      if (entry->object) {
+        objects_.Put(*entry->object);
+      } else {
+        objects_.Remove(entry->kind, entry->key);
+      }
+    }
+    before_.clear();
+  }
+  void Keep() { before_.clear(); }
+
+ private:
+  struct Before {
+    std::string kind;
+    ObjectKey key;
+    std::optional<model::Object> object;
+  };
+  model::ObjectSet& objects_;
+  std::vector<Before> before_;
+};
+
+Status Core::Check(const ObjectChanges& changes) {
+  Placement placement(objects_);
+  placement.Place(changes);
+  vips_.reset();
+  return model::ValidateSet(objects_);
+}
 
 void Core::AffectedServices(const compiler::Compiler& compiler, const model::ObjectSet& objects,
                             std::string_view kind, const ObjectKey& key,
@@ -315,7 +363,7 @@ void Core::AffectedServices(const compiler::Compiler& compiler, const model::Obj
       slices_of = found->second.service;
   } else if (kind == "Rollout") {
     if (auto found = objects.rollouts.find(key); found != objects.rollouts.end()) {
-      services.insert({key.ns, found->second.service});
+      InsertServices(found->second, services);
     }
   } else if (auto found = objects.splits.find(key); found != objects.splits.end()) {
     services.insert({key.ns, found->second.service});
@@ -324,22 +372,75 @@ void Core::AffectedServices(const compiler::Compiler& compiler, const model::Obj
   for (const ObjectKey& dependent : compiler.Dependents({key.ns, *slices_of})) services.insert(dependent);
 }
 
-Status Core::Change(const ObjectChanges& changes) {
-  Transaction transaction;
-  transaction.objects = Staged(changes);
-  RETURN_IF_ERROR(model::ValidateSet(*transaction.objects));
-  transaction.compiler.emplace(options_);
-  transaction.compiler->Index(*transaction.objects);
+namespace {
 
+bool OnlySlices(const ObjectChanges& changes) {
+  return std::all_of(changes.removals.begin(), changes.removals.end(),
+                     [](const auto& removal) { return removal.first == "EndpointSlice"; }) &&
+         std::all_of(changes.puts.begin(), changes.puts.end(),
+                     [](const auto& put) { return std::holds_alternative<model::EndpointSlice>(put.first); });
+}
+
+}  // namespace
+
+Status Core::Change(const ObjectChanges& changes) {
+  Placement placement(objects_);
+  Status status = ChangePlaced(changes, placement);
+  if (status.ok()) {
+    placement.Keep();
+    return status;
+  }
+  placement.Undo();
+  compiler_.Index(objects_);
+  vips_.reset();
+  return status;
+}
+
+/// Endpoints come and go all the time, in clusters of any size: their changes cost what they touch.
+Status Core::ValidatePlaced(const ObjectChanges& changes, Transaction& transaction) {
+  if (!OnlySlices(changes)) {
+    vips_.reset();
+    RETURN_IF_ERROR(model::ValidateSet(objects_));
+    transaction.compiler.emplace(options_);
+    transaction.compiler->Index(objects_);
+    return OkStatus();
+  }
+  if (!vips_) vips_ = model::MakeVipIndex(objects_);
+  std::vector<ObjectKey> slices;
+  for (const auto& [object, yaml] : changes.puts) slices.push_back(model::KeyOf(object));
+  return model::ValidateSlices(objects_, *vips_, slices);
+}
+
+Status Core::ChangePlaced(const ObjectChanges& changes, Placement& placement) {
+  Transaction transaction;
+  transaction.objects = true;
   std::set<ObjectKey>& services = transaction.services;
-  auto affect = [&](std::string_view kind, const ObjectKey& key) {
-    AffectedServices(compiler_, objects_, kind, key, services);
-    AffectedServices(*transaction.compiler, *transaction.objects, kind, key, services);
+  const bool only_slices = OnlySlices(changes);
+  const auto affect = [&](std::string_view kind, const ObjectKey& key) {
+    const compiler::Compiler& compiler = transaction.compiler ? *transaction.compiler : compiler_;
+    AffectedServices(compiler, objects_, kind, key, services);
   };
+  const auto for_each = [&](const auto& visit) {
+    for (const auto& [kind, key] : changes.removals) visit(kind, key);
+    for (const auto& [object, yaml] : changes.puts) visit(model::KindOf(object), model::KeyOf(object));
+  };
+  for_each([&](std::string_view kind, const ObjectKey& key) {
+    affect(kind, key);
+    if (!only_slices) return;
+    const auto slice = objects_.slices.find(key);
+    if (slice != objects_.slices.end()) compiler_.IndexSlice(key, &slice->second.service, nullptr);
+  });
+  placement.Place(changes);
+  RETURN_IF_ERROR(ValidatePlaced(changes, transaction));
+  for_each([&](std::string_view kind, const ObjectKey& key) {
+    const auto slice = objects_.slices.find(key);
+    if (only_slices && slice != objects_.slices.end())
+      compiler_.IndexSlice(key, nullptr, &slice->second.service);
+    affect(kind, key);
+  });
   for (const auto& [kind, key] : changes.removals) {
     transaction.yaml[StoreKey(kind, key)] = std::nullopt;
-    if (kind == "Rollout") transaction.rollouts[key] = std::nullopt;
-    affect(kind, key);
+    if (kind == kRollout) transaction.rollouts[key] = std::nullopt;
   }
   std::set<ObjectKey> observe;
   for (const auto& [object, yaml] : changes.puts) {
@@ -349,9 +450,8 @@ Status Core::Change(const ObjectChanges& changes) {
       observe.insert(key);
       if (EntryOf(transaction, key) == nullptr) transaction.rollouts[key] = RolloutEntry{};
     }
-    affect(model::KindOf(object), key);
   }
-  for (const auto& [key, rollout] : transaction.objects->rollouts) {
+  for (const auto& [key, rollout] : objects_.rollouts) {
     if (services.contains({key.ns, rollout.service})) observe.insert(key);
   }
   for (const ObjectKey& key : observe) ObserveEndpoints(transaction, key);

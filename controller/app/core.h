@@ -21,6 +21,7 @@
 #include "controller/compiler/compiler.h"
 #include "controller/engine/engine.h"
 #include "controller/model/objects.h"
+#include "controller/model/vip_index.h"
 #include "controller/store/store.h"
 
 namespace weir::app {
@@ -65,7 +66,7 @@ class Core {
   /// All or nothing. INVALID_ARGUMENT with every breach of the rules between objects.
   Status Change(const ObjectChanges& changes);
   /// What Change would say, without carrying it out.
-  Status Check(const ObjectChanges& changes) const;
+  Status Check(const ObjectChanges& changes);
 
   /// One event for one rollout. NOT_FOUND; FAILED_PRECONDITION with the engine's reason when it rejects a
   /// command; the store's error when the outcome could not be written (then nothing has changed; feed it
@@ -93,8 +94,8 @@ class Core {
  private:
   // What a change is going to be; nothing outside is touched until it is durable.
   struct Transaction {
-    std::optional<model::ObjectSet> objects;  // when objects change
-    std::optional<compiler::Compiler> compiler;
+    bool objects = false;                                       // they change
+    std::optional<compiler::Compiler> compiler;                 // when more than slices change
     std::map<ObjectKey, std::optional<RolloutEntry>> rollouts;  // nullopt: gone
     std::set<ObjectKey> publish;                         // rollouts that want to be told their generation
     std::set<ObjectKey> services;                        // to compile
@@ -106,14 +107,15 @@ class Core {
     bool new_generation = false;
   };
 
-  const model::ObjectSet& ObjectsOf(const Transaction& transaction) const;
   RolloutEntry* EntryOf(Transaction& transaction, const ObjectKey& key) const;
   void Step(Transaction& transaction, const ObjectKey& key, const engine::Event& event) const;
   void ObserveEndpoints(Transaction& transaction, const ObjectKey& key) const;
   void CompileDirty(Transaction& transaction);
   Status SetRevisions(Transaction& transaction) const;
   Status Commit(Transaction transaction);
-  model::ObjectSet Staged(const ObjectChanges& changes) const;
+  class Placement;
+  Status ChangePlaced(const ObjectChanges& changes, Placement& placement);
+  Status ValidatePlaced(const ObjectChanges& changes, Transaction& transaction);
   void AffectedServices(const compiler::Compiler& compiler, const model::ObjectSet& objects,
                         std::string_view kind, const ObjectKey& key, std::set<ObjectKey>& services) const;
 
@@ -123,7 +125,8 @@ class Core {
   const compiler::Options options_;
   compiler::Compiler compiler_;
   model::ObjectSet objects_;
-  std::map<store::ObjectKey, std::string> yaml_;
+  std::optional<model::VipIndex> vips_;           // of objects_; none after a change of more than slices
+  std::map<store::ObjectKey, std::string> yaml_;  // of rollouts: their revision is set from within
   std::map<ObjectKey, RolloutEntry> rollouts_;
   std::map<ObjectKey, compiler::Frontends> frontends_;
   std::map<std::string, uint32_t> nodes_;

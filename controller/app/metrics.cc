@@ -5,7 +5,7 @@
 
 #include "common/metrics.h"
 #include "common/version.h"
-#include "controller/app/acks.h"
+#include "controller/app/figures.h"
 
 namespace weir::app {
 namespace {
@@ -43,30 +43,137 @@ prometheus::MetricFamily AckLatency(const dispatch::Counters& counters) {
   return family;
 }
 
+double Seconds(engine::TimePoint time) { return static_cast<double>(time.time_since_epoch().count()) / 1000; }
+
+const char* RoleWord(v1::Role role) {
+  switch (role) {
+    case v1::ROLE_STABLE:
+      return "stable";
+    case v1::ROLE_CANARY:
+      return "canary";
+    case v1::ROLE_BACKEND:
+      return "backend";
+    case v1::ROLE_ACTIVE:
+      return "active";
+    case v1::ROLE_PREVIEW:
+      return "preview";
+    case v1::ROLE_PREVIOUS:
+      return "previous";
+    default:
+      return "";
+  }
+}
+
+/// Families of one metric per rollout, or per rollout and revision.
+struct RolloutFamilies {
+  using MetricType = prometheus::MetricType;
+  prometheus::MetricFamily phase =
+      Family("weir_rollout_phase", "1 for the phase the rollout is in", MetricType::Gauge);
+  prometheus::MetricFamily aborted =
+      Family("weir_rollout_aborted", "1 for an aborted rollout", MetricType::Gauge);
+  prometheus::MetricFamily step =
+      Family("weir_rollout_step_index", "Index of the present step", MetricType::Gauge);
+  prometheus::MetricFamily steps = Family("weir_rollout_steps", "Number of steps", MetricType::Gauge);
+  prometheus::MetricFamily canary =
+      Family("weir_rollout_canary_weight", "Weight wanted for the canary", MetricType::Gauge);
+  prometheus::MetricFamily generation =
+      Family("weir_rollout_generation", "The generation of the rollout's present weights", MetricType::Gauge);
+  prometheus::MetricFamily desired =
+      Family("weir_rollout_nodes_desired", "Agents whose acknowledgement counts", MetricType::Gauge);
+  prometheus::MetricFamily acked = Family(
+      "weir_rollout_nodes_acked", "Of these, those that hold the rollout's generation", MetricType::Gauge);
+  prometheus::MetricFamily updated =
+      Family("weir_rollout_updated_timestamp_seconds", "When the rollout changed last, since the epoch",
+             MetricType::Gauge);
+  prometheus::MetricFamily weight =
+      Family("weir_rollout_weight", "Weight in force for a revision", MetricType::Gauge);
+  prometheus::MetricFamily wanted =
+      Family("weir_rollout_weight_ratio", "Share of the connections a revision is to have, 0 to 1",
+             MetricType::Gauge);
+  prometheus::MetricFamily observed = Family("weir_rollout_observed_ratio",
+                                             "Share a revision has had on all nodes since the present "
+                                             "weights began, 0 to 1; absent before the first connection",
+                                             MetricType::Gauge);
+  prometheus::MetricFamily connections = Family(
+      "weir_rollout_observed_connections",
+      "Connections given to a revision on all nodes since the present weights began", MetricType::Gauge);
+
+  void Add(const Facts& facts, const ObjectKey& key, const RolloutEntry& entry, const engine::Acks& acks) {
+    const engine::Description description = engine::Describe(entry.state, facts.core.Now());
+    const Labels labels{{"namespace", key.ns}, {"rollout", key.name}};
+    for (const engine::Phase value : kPhases) {
+      Labels with_phase = labels;
+      with_phase.push_back({"phase", engine::PhaseName(value)});
+      AddGauge(phase, std::move(with_phase), value == description.phase ? 1 : 0);
+    }
+    AddGauge(aborted, labels, entry.state.aborted ? 1 : 0);
+    AddGauge(step, labels, entry.state.step);
+    AddGauge(steps, labels, static_cast<double>(entry.state.spec.steps.size()));
+    AddGauge(canary, labels, description.canary_weight);
+    AddGauge(generation, labels, static_cast<double>(entry.state.generation));
+    AddGauge(desired, labels, acks.desired);
+    AddGauge(acked, labels, acks.acked);
+    AddGauge(updated, labels, Seconds(entry.updated));
+    AddShares(facts, {key.ns, facts.core.objects().rollouts.at(key).service}, labels);
+  }
+
+  void AddShares(const Facts& facts, const ObjectKey& service, const Labels& labels) {
+    const auto shares = SharesOf(facts, service);
+    double weights = 0, sum = 0;
+    for (const auto& share : shares) {
+      weights += share.weight;
+      sum += static_cast<double>(share.connections);
+    }
+    for (const auto& share : shares) {
+      Labels of_revision = labels;
+      of_revision.push_back({"service", service.name});
+      of_revision.push_back({"revision", share.revision});
+      of_revision.push_back({"variant", RoleWord(share.role)});
+      AddGauge(weight, of_revision, share.weight);
+      AddGauge(connections, of_revision, static_cast<double>(share.connections));
+      if (weights > 0) AddGauge(wanted, of_revision, share.weight / weights);
+      if (sum > 0) AddGauge(observed, of_revision, static_cast<double>(share.connections) / sum);
+    }
+  }
+
+  static constexpr std::array kPhases = {engine::Phase::kProgressing, engine::Phase::kPaused,
+                                         engine::Phase::kHealthy, engine::Phase::kDegraded};
+};
+
 }  // namespace
 
 std::vector<prometheus::MetricFamily> Metrics::Collect() const {
-  using prometheus::MetricType;
-  auto phase = Family("weir_rollouts", "Rollouts by phase", MetricType::Gauge);
-  auto step = Family("weir_rollout_step_index", "Index of the present step", MetricType::Gauge);
-  auto steps = Family("weir_rollout_steps", "Number of steps", MetricType::Gauge);
-  auto weight = Family("weir_rollout_canary_weight", "Weight wanted for the canary", MetricType::Gauge);
-  std::map<engine::Phase, int> phases{{engine::Phase::kProgressing, 0},
-                                      {engine::Phase::kPaused, 0},
-                                      {engine::Phase::kHealthy, 0},
-                                      {engine::Phase::kDegraded, 0}};
-  for (const auto& [key, entry] : core_.rollouts()) {
-    engine::Description description = engine::Describe(entry.state, core_.Now());
-    ++phases[description.phase];
-    Labels labels{{"namespace", key.ns}, {"rollout", key.name}};
-    AddGauge(step, labels, entry.state.step);
-    AddGauge(steps, labels, static_cast<double>(entry.state.spec.steps.size()));
-    AddGauge(weight, labels, description.canary_weight);
-  }
-  for (const auto& [value, count] : phases) AddGauge(phase, {{"phase", engine::PhaseName(value)}}, count);
-  auto build = Family("weir_build_info", "The version that runs", MetricType::Gauge);
+  std::vector<prometheus::MetricFamily> families;
+  auto build = Family("weir_build_info", "The version that runs", prometheus::MetricType::Gauge);
   AddGauge(build, {{"version", std::string(kVersion)}, {"program", "weir-controller"}}, 1);
+  families.push_back(std::move(build));
+  AddRollouts(families);
+  AddAgents(families);
+  AddDispatch(families);
+  AddTelemetry(families);
+  return families;
+}
 
+void Metrics::AddRollouts(std::vector<prometheus::MetricFamily>& families) const {
+  RolloutFamilies of;
+  std::map<engine::Phase, int> phases;
+  for (const auto& [key, object] : facts_.core.objects().rollouts) {
+    const RolloutEntry& entry = facts_.core.rollouts().at(key);
+    ++phases[engine::Describe(entry.state, facts_.core.Now()).phase];
+    of.Add(facts_, key, entry, acks_.For(object.ack_timeout).For(entry.state.generation));
+  }
+  auto rollouts = Family("weir_rollouts", "Rollouts by phase", prometheus::MetricType::Gauge);
+  for (const engine::Phase phase : RolloutFamilies::kPhases)
+    AddGauge(rollouts, {{"phase", engine::PhaseName(phase)}}, phases[phase]);
+  families.push_back(std::move(rollouts));
+  for (auto* family : {&of.phase, &of.aborted, &of.step, &of.steps, &of.canary, &of.generation, &of.desired,
+                       &of.acked, &of.updated, &of.weight, &of.wanted, &of.observed, &of.connections}) {
+    // A family without a metric would be a HELP and a TYPE of nothing.
+    if (!family->metric.empty()) families.push_back(std::move(*family));
+  }
+}
+
+void Metrics::AddAgents(std::vector<prometheus::MetricFamily>& families) const {
   size_t away = 0, refusing = 0, behind = 0;
   for (const auto& [name, node] : dispatcher_.nodes()) {
     if (!node.connected) {
@@ -77,42 +184,59 @@ std::vector<prometheus::MetricFamily> Metrics::Collect() const {
       ++behind;
     }
   }
-  const dispatch::Counters& counters = dispatcher_.counters();
-  return {
-      std::move(build),
-      std::move(phase),
-      std::move(step),
-      std::move(steps),
-      std::move(weight),
-      GaugeFamily("weir_generation", "The newest generation", static_cast<double>(core_.generation())),
-      GaugeFamily("weir_frontends", "Addresses and ports that agents hold",
-                  static_cast<double>(dispatcher_.journal().size())),
-      GaugeFamily("weir_agents_connected", "Agents with a live stream",
-                  static_cast<double>(dispatcher_.connected())),
-      GaugeFamily("weir_agents_away", "Known nodes without a live stream", static_cast<double>(away)),
-      GaugeFamily("weir_agents_behind", "Connected agents that have not acknowledged the newest generation",
-                  static_cast<double>(behind)),
-      GaugeFamily("weir_agents_refusing", "Connected agents that refused the newest generation they answered",
-                  static_cast<double>(refusing)),
-      AckLatency(counters),
-      CounterFamily("weir_agent_connects_total", "Agents welcomed", static_cast<double>(counters.connects)),
-      CounterFamily("weir_agent_disconnects_total", "Agents that went",
-                    static_cast<double>(counters.disconnects)),
-      CounterFamily("weir_agent_replaced_total", "Streams closed as a newer one had the same node name",
-                    static_cast<double>(counters.replaced)),
-      CounterFamily("weir_agent_silent_total", "Streams given up after missed heartbeats",
-                    static_cast<double>(counters.missed_heartbeats)),
-      CounterFamily("weir_agent_protocol_errors_total", "Streams closed for a breach of the protocol",
-                    static_cast<double>(counters.protocol_errors)),
-      CounterFamily("weir_updates_delta_total", "Deltas sent", static_cast<double>(counters.deltas)),
-      CounterFamily("weir_updates_full_total", "Snapshots sent", static_cast<double>(counters.snapshots)),
-      CounterFamily("weir_updates_bytes_total", "Bytes handed to agents' streams",
-                    static_cast<double>(counters.bytes)),
-      CounterFamily("weir_acks_total", "Generations acknowledged", static_cast<double>(counters.acks)),
-      CounterFamily("weir_nacks_total", "Generations refused", static_cast<double>(counters.nacks)),
-      CounterFamily("weir_store_commit_failures_total", "Changes given up as they could not be written",
-                    static_cast<double>(core_.commit_failures())),
+  const auto gauge = [&](const char* name, const char* help, size_t value) {
+    families.push_back(GaugeFamily(name, help, static_cast<double>(value)));
   };
+  gauge("weir_generation", "The newest generation", facts_.core.generation());
+  gauge("weir_frontends", "Addresses and ports that agents hold", dispatcher_.journal().size());
+  gauge("weir_agents_connected", "Agents with a live stream", dispatcher_.connected());
+  gauge("weir_agents_away", "Known nodes without a live stream", away);
+  gauge("weir_agents_behind", "Connected agents that have not acknowledged the newest generation", behind);
+  gauge("weir_agents_refusing", "Connected agents that refused the newest generation they answered",
+        refusing);
+}
+
+void Metrics::AddDispatch(std::vector<prometheus::MetricFamily>& families) const {
+  const dispatch::Counters& counters = dispatcher_.counters();
+  const auto counter = [&](const char* name, const char* help, uint64_t value) {
+    families.push_back(CounterFamily(name, help, static_cast<double>(value)));
+  };
+  families.push_back(AckLatency(counters));
+  counter("weir_agent_connects_total", "Agents welcomed", counters.connects);
+  counter("weir_agent_disconnects_total", "Agents that went", counters.disconnects);
+  counter("weir_agent_replaced_total", "Streams closed as a newer one had the same node name",
+          counters.replaced);
+  counter("weir_agent_silent_total", "Streams given up after missed heartbeats", counters.missed_heartbeats);
+  counter("weir_agent_protocol_errors_total", "Streams closed for a breach of the protocol",
+          counters.protocol_errors);
+  counter("weir_updates_delta_total", "Deltas sent", counters.deltas);
+  counter("weir_updates_full_total", "Snapshots sent", counters.snapshots);
+  counter("weir_updates_bytes_total", "Bytes handed to agents' streams", counters.bytes);
+  counter("weir_acks_total", "Generations acknowledged", counters.acks);
+  counter("weir_nacks_total", "Generations refused", counters.nacks);
+  counter("weir_store_commit_failures_total", "Changes given up as they could not be written",
+          facts_.core.commit_failures());
+}
+
+void Metrics::AddTelemetry(std::vector<prometheus::MetricFamily>& families) const {
+  const telemetry::Cluster::Statistics& statistics = cluster_.statistics();
+  const auto counter = [&](const char* name, const char* help, uint64_t value) {
+    families.push_back(CounterFamily(name, help, static_cast<double>(value)));
+  };
+  counter("weir_telemetry_reports_total", "Agents' reports taken", statistics.reports);
+  counter("weir_telemetry_baselines_total", "Reports that were only the place to count from",
+          statistics.baselines);
+  counter("weir_telemetry_epochs_total", "Times an agent's counters began anew", statistics.epochs);
+  counter("weir_telemetry_stale_total", "Series and reports left out as they were older than what is known",
+          statistics.stale);
+  counter("weir_telemetry_refused_total", "Series left out beyond the limits", statistics.refused);
+  families.push_back(GaugeFamily("weir_telemetry_series", "Revisions of services that are counted",
+                                 static_cast<double>(cluster_.series())));
+  const MonotonicTime now = clock_.Now();
+  const auto lag = now - telemetry::BeginOf(cluster_.Settled(now));
+  families.push_back(GaugeFamily("weir_telemetry_lag_seconds",
+                                 "Age of the newest second that every agent in time has reported",
+                                 std::chrono::duration<double>(lag).count()));
 }
 
 }  // namespace weir::app

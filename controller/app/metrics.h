@@ -1,24 +1,40 @@
 // What /metrics says of the controller, computed when asked. The io_context's thread, as the HTTP handler
 // runs there.
+//
+// What the revisions' connections and requests do is exported by the agents, which counted them; here is only
+// what the controller alone knows.
 #pragma once
 
 #include <prometheus/collectable.h>
 
+#include "controller/app/acks.h"
 #include "controller/app/core.h"
+#include "controller/app/status.h"
 #include "controller/dispatch/dispatcher.h"
+#include "controller/telemetry/cluster.h"
 
 namespace weir::app {
 
 class Metrics final : public prometheus::Collectable {
  public:
-  /// Both must outlive it.
-  Metrics(const Core& core, const dispatch::Dispatcher& dispatcher) : core_(core), dispatcher_(dispatcher) {}
+  /// All must outlive it.
+  Metrics(const Clock& clock, const Facts& facts, telemetry::Cluster& cluster,
+          const dispatch::Dispatcher& dispatcher, AckViews& acks)
+      : clock_(clock), facts_(facts), cluster_(cluster), dispatcher_(dispatcher), acks_(acks) {}
 
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
-  const Core& core_;
+  void AddRollouts(std::vector<prometheus::MetricFamily>& families) const;
+  void AddAgents(std::vector<prometheus::MetricFamily>& families) const;
+  void AddDispatch(std::vector<prometheus::MetricFamily>& families) const;
+  void AddTelemetry(std::vector<prometheus::MetricFamily>& families) const;
+
+  const Clock& clock_;
+  const Facts facts_;
+  telemetry::Cluster& cluster_;
   const dispatch::Dispatcher& dispatcher_;
+  AckViews& acks_;
 };
 
 }  // namespace weir::app

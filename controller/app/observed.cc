@@ -7,42 +7,82 @@
 namespace weir::app {
 namespace {
 
-bool SameWeights(const Observed::Variants& counted, const v1::Frontend& frontend) {
-  if (counted.size() != static_cast<size_t>(frontend.variants_size())) return false;
-  return std::all_of(counted.begin(), counted.end(), [&](const v1::VariantCount& count) {
-    return std::any_of(frontend.variants().begin(), frontend.variants().end(),
-                       [&](const v1::Variant& variant) {
-                         return variant.revision() == count.revision() && variant.weight() == count.weight();
-                       });
-  });
+/// The same for the same revisions with the same weights in whatever order.
+template <typename VariantList>
+std::string WeightsText(const VariantList& variants) {
+  std::vector<std::string> parts;
+  for (const auto& variant : variants) {
+    parts.push_back(variant.revision() + '\0' + std::to_string(variant.weight()) + '\0');
+  }
+  std::sort(parts.begin(), parts.end());
+  std::string text;
+  for (const auto& part : parts) text += part;
+  return text;
 }
 
 }  // namespace
 
-void Observed::Report(const std::string& node, const v1::Telemetry& telemetry) {
-  auto& splits = nodes_[node];
-  splits.clear();
-  for (const auto& split : telemetry.splits()) {
-    splits[compiler::ToKey(split.key())] = {split.variants().begin(), split.variants().end()};
+void Observed::Add(const std::string& key, const Split& split) {
+  Tally& tally = tallies_[key][split.weights];
+  ++tally.nodes;
+  for (const auto& count : split.variants) tally.connections[count.revision()] += count.connections();
+}
+
+void Observed::Subtract(const std::string& key, const Split& split) {
+  const auto frontend = tallies_.find(key);
+  const auto tally = frontend->second.find(split.weights);
+  for (const auto& count : split.variants) tally->second.connections[count.revision()] -= count.connections();
+  if (--tally->second.nodes > 0) return;
+  frontend->second.erase(tally);
+  if (frontend->second.empty()) tallies_.erase(frontend);
+}
+
+void Observed::Report(const std::string& name, const v1::Telemetry& telemetry) {
+  if (telemetry.epoch().empty()) return;  // says nothing of the splits
+  Node& node = nodes_[name];
+  ++node.reports;
+  for (const auto& message : telemetry.splits()) {
+    const std::string key = compiler::ToKey(message.key());
+    const auto [found, fresh] = node.splits.try_emplace(key);
+    Split& split = found->second;
+    if (!fresh) Subtract(key, split);
+    split = {.variants = {message.variants().begin(), message.variants().end()},
+             .weights = WeightsText(message.variants()),
+             .report = node.reports};
+    Add(key, split);
   }
+  std::erase_if(node.splits, [&](const auto& entry) {
+    if (entry.second.report == node.reports) return false;
+    Subtract(entry.first, entry.second);
+    return true;
+  });
+}
+
+void Observed::Forget(const std::string& name) {
+  const auto node = nodes_.find(name);
+  if (node == nodes_.end()) return;
+  for (const auto& [key, split] : node->second.splits) Subtract(key, split);
+  nodes_.erase(node);
 }
 
 std::map<std::string, const Observed::Variants*> Observed::Of(const v1::Frontend& frontend) const {
   std::map<std::string, const Variants*> result;
-  std::string key = compiler::ToKey(frontend.key());
-  for (const auto& [node, splits] : nodes_) {
-    auto found = splits.find(key);
-    if (found != splits.end() && SameWeights(found->second, frontend)) result[node] = &found->second;
+  const std::string key = compiler::ToKey(frontend.key());
+  const std::string weights = WeightsText(frontend.variants());
+  for (const auto& [name, node] : nodes_) {
+    const auto found = node.splits.find(key);
+    if (found != node.splits.end() && found->second.weights == weights)
+      result[name] = &found->second.variants;
   }
   return result;
 }
 
 std::map<std::string, uint64_t> Observed::Sum(const v1::Frontend& frontend) const {
-  std::map<std::string, uint64_t> sum;
-  for (const auto& [node, variants] : Of(frontend)) {
-    for (const auto& count : *variants) sum[count.revision()] += count.connections();
-  }
-  return sum;
+  const auto found = tallies_.find(compiler::ToKey(frontend.key()));
+  if (found == tallies_.end()) return {};
+  const auto tally = found->second.find(WeightsText(frontend.variants()));
+  if (tally == found->second.end()) return {};
+  return tally->second.connections;
 }
 
 }  // namespace weir::app

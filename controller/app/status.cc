@@ -9,10 +9,17 @@ namespace {
 
 int64_t Milliseconds(engine::TimePoint time) { return time.time_since_epoch().count(); }
 
+/// Whether the rollout divides this service or has it as its preview.
+bool Decides(const model::Rollout& rollout, const ObjectKey& service) {
+  return rollout.key.ns == service.ns &&
+         (rollout.service == service.name ||
+          (!rollout.preview_service.empty() && rollout.preview_service == service.name));
+}
+
 // "Rollout/checkout", "TrafficSplit/x", or nothing.
 std::string OwnerOf(const model::ObjectSet& objects, const ObjectKey& service) {
   for (const auto& [key, rollout] : objects.rollouts) {
-    if (key.ns == service.ns && rollout.service == service.name) return "Rollout/" + key.name;
+    if (Decides(rollout, service)) return "Rollout/" + key.name;
   }
   for (const auto& [key, split] : objects.splits) {
     if (key.ns == service.ns && split.service == service.name) return "TrafficSplit/" + key.name;
@@ -22,7 +29,7 @@ std::string OwnerOf(const model::ObjectSet& objects, const ObjectKey& service) {
 
 const RolloutEntry* RolloutOf(const Core& core, const ObjectKey& service) {
   for (const auto& [key, rollout] : core.objects().rollouts) {
-    if (key.ns == service.ns && rollout.service == service.name) return &core.rollouts().at(key);
+    if (Decides(rollout, service)) return &core.rollouts().at(key);
   }
   return nullptr;
 }
@@ -41,6 +48,18 @@ void AddVariant(const RolloutEntry& entry, const std::string& revision, v1::Role
   if (auto found = observed.find(revision); found != observed.end()) {
     variant.set_connections_observed(found->second);
   }
+}
+
+void AddBlueGreen(const model::Rollout& object, const RolloutEntry& entry,
+                  const engine::Description& description, v1::Rollout& status) {
+  status.set_active_revision(entry.weights.stable);
+  if (!object.preview_service.empty()) {
+    status.set_preview_service(object.preview_service);
+    status.set_preview_revision(entry.weights.canary.empty() ? entry.weights.stable : entry.weights.canary);
+  }
+  if (!description.previous_remaining) return;
+  status.set_previous_revision(entry.state.previous);
+  status.set_previous_remaining_ms(description.previous_remaining->count());
 }
 
 }  // namespace
@@ -82,8 +101,15 @@ v1::Rollout RolloutStatus(const Facts& facts, const ObjectKey& key, const engine
       for (const auto& [revision, count] : facts.observed.Sum(frontend)) observed[revision] += count;
     }
   }
-  AddVariant(entry, entry.weights.stable, v1::ROLE_STABLE, entry.weights.stable_weight, observed, status);
-  AddVariant(entry, entry.weights.canary, v1::ROLE_CANARY, entry.weights.canary_weight, observed, status);
+  const bool canary = !object.spec.blue_green;
+  status.set_strategy(canary ? "canary" : "blueGreen");
+  AddVariant(entry, entry.weights.stable, canary ? v1::ROLE_STABLE : v1::ROLE_ACTIVE,
+             entry.weights.stable_weight, observed, status);
+  AddVariant(entry, entry.weights.canary, canary ? v1::ROLE_CANARY : v1::ROLE_PREVIEW,
+             entry.weights.canary_weight, observed, status);
+  AddVariant(entry, entry.weights.previous, v1::ROLE_PREVIOUS, 0, observed, status);
+  status.set_previous_remaining_ms(-1);
+  if (!canary) AddBlueGreen(object, entry, description, status);
   return status;
 }
 
@@ -144,7 +170,8 @@ v1::ListServicesResponse ServiceList(const Facts& facts, const std::string& ns, 
   }
   std::map<ObjectKey, std::string> owners;
   for (const auto& [key, rollout] : objects.rollouts)
-    owners[{key.ns, rollout.service}] = "Rollout/" + key.name;
+    for (const std::string& owned : {rollout.service, rollout.preview_service})
+      if (!owned.empty()) owners[{key.ns, owned}] = "Rollout/" + key.name;
   for (const auto& [key, split] : objects.splits)
     owners[{key.ns, split.service}] = "TrafficSplit/" + key.name;
 

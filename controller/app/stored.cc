@@ -14,7 +14,8 @@ std::string ToStored(const RolloutEntry& entry) {
   json::object weights{{"stable", entry.weights.stable},
                        {"canary", entry.weights.canary},
                        {"stable_weight", entry.weights.stable_weight},
-                       {"canary_weight", entry.weights.canary_weight}};
+                       {"canary_weight", entry.weights.canary_weight},
+                       {"previous", entry.weights.previous}};
   json::object all{{"engine", json::parse(engine::ToJson(entry.state))},
                    {"weights", std::move(weights)},
                    {"updated_ms", entry.updated.time_since_epoch().count()}};
@@ -36,6 +37,9 @@ Result<RolloutEntry> ParseStored(const std::string& text) {
     entry.weights.canary = json::value_to<std::string>(weights.at("canary"));
     entry.weights.stable_weight = weights.at("stable_weight").to_number<uint32_t>();
     entry.weights.canary_weight = weights.at("canary_weight").to_number<uint32_t>();
+    // Weights stored before blue-green have no such field.
+    if (const json::value* previous = weights.if_contains("previous"))
+      entry.weights.previous = json::value_to<std::string>(*previous);
     entry.updated = engine::TimePoint(engine::Duration(all.at("updated_ms").to_number<int64_t>()));
   } catch (const std::exception& exception) {
     return Error(absl::StatusCode::kDataLoss, "a field is missing or of another type: {}", exception.what());

@@ -110,6 +110,53 @@ const ServicePort* PortByNumber(const Service& service, const ServicePort& wante
 
 bool AnySlice(const EndpointSlice&) { return true; }
 
+Draft DraftOfRevision(const model::Rollout& rollout, const std::string& revision, v1::Role role,
+                      uint32_t weight, const Slices& slices, AddressFamily family, const ServicePort& port) {
+  const auto belongs = [&](const EndpointSlice& slice) {
+    return slice.Revision(rollout.revision_label) == revision;
+  };
+  return {revision, role, weight, Collect(slices, family, port, belongs)};
+}
+
+std::vector<Draft> DraftsOfRollout(const model::Rollout& rollout, const RolloutWeights& published,
+                                   const Slices& slices, AddressFamily family, const ServicePort& port) {
+  std::vector<Draft> drafts;
+  if (published.stable.empty()) return drafts;
+  const bool canary = !rollout.spec.blue_green;
+  const auto add = [&](const std::string& revision, v1::Role role, uint32_t weight) {
+    if (revision.empty()) return;
+    drafts.push_back(DraftOfRevision(rollout, revision, role, weight, slices, family, port));
+  };
+  add(published.stable, canary ? v1::ROLE_STABLE : v1::ROLE_ACTIVE, published.stable_weight);
+  add(published.canary, canary ? v1::ROLE_CANARY : v1::ROLE_PREVIEW, published.canary_weight);
+  add(published.previous, v1::ROLE_PREVIOUS, 0);
+  return drafts;
+}
+
+/// The preview Service leads to the newest revision: the one being rolled out, else the active one.
+std::vector<Draft> DraftsOfPreview(const model::Rollout& rollout, const RolloutWeights& published,
+                                   const Slices& slices, AddressFamily family, const ServicePort& port) {
+  const std::string& revision = published.canary.empty() ? published.stable : published.canary;
+  if (revision.empty()) return {};
+  return {DraftOfRevision(rollout, revision, v1::ROLE_PREVIEW, 1, slices, family, port)};
+}
+
+/// All but the variants.
+v1::Frontend FrontendOf(const Service& service, const IpAddress& vip, const ServicePort& port) {
+  v1::Frontend frontend;
+  frontend.mutable_key()->set_address(vip.ToBytes());
+  frontend.mutable_key()->set_port(port.port);
+  frontend.mutable_key()->set_protocol(ToWire(port.protocol));
+  frontend.set_namespace_(service.key.ns);
+  frontend.set_service(service.key.name);
+  frontend.set_port_name(port.name);
+  if (service.client_ip_affinity) {
+    frontend.set_affinity_timeout_seconds(static_cast<uint32_t>(service.client_ip_affinity->count()));
+  }
+  frontend.set_http(port.http);
+  return frontend;
+}
+
 }  // namespace
 
 std::string ToKey(const v1::FrontendKey& key) {
@@ -123,11 +170,17 @@ std::string ToKey(const v1::FrontendKey& key) {
 void Compiler::Index(const ObjectSet& objects) {
   slices_of_.clear();
   rollout_of_.clear();
+  previewed_by_.clear();
+  preview_of_.clear();
   split_of_.clear();
   roots_of_backend_.clear();
   for (const auto& [key, slice] : objects.slices) slices_of_[{key.ns, slice.service}].push_back(key);
   for (const auto& [key, rollout] : objects.rollouts) {
     rollout_of_.try_emplace(ObjectKey{key.ns, rollout.service}, key);
+    if (rollout.preview_service.empty()) continue;
+    const ObjectKey preview{key.ns, rollout.preview_service};
+    if (previewed_by_.try_emplace(preview, key).second)
+      preview_of_.try_emplace(ObjectKey{key.ns, rollout.service}, preview);
   }
   for (const auto& [key, split] : objects.splits) {
     const ObjectKey root{key.ns, split.service};
@@ -138,11 +191,27 @@ void Compiler::Index(const ObjectSet& objects) {
   }
 }
 
+void Compiler::IndexSlice(const ObjectKey& slice, const std::string* before, const std::string* after) {
+  if (before != nullptr) {
+    const auto owner = slices_of_.find({slice.ns, *before});
+    if (owner != slices_of_.end()) std::erase(owner->second, slice);
+    if (owner != slices_of_.end() && owner->second.empty()) slices_of_.erase(owner);
+  }
+  if (after == nullptr) return;
+  std::vector<ObjectKey>& slices = slices_of_[{slice.ns, *after}];
+  // In the order of Index(), so that what is compiled does not depend on how it came about.
+  const auto place = std::lower_bound(slices.begin(), slices.end(), slice);
+  if (place == slices.end() || *place != slice) slices.insert(place, slice);
+}
+
 std::vector<ObjectKey> Compiler::Dependents(const ObjectKey& service) const {
   std::vector<ObjectKey> dependents{service};
   const auto [begin, end] = roots_of_backend_.equal_range(service);
   for (auto it = begin; it != end; ++it) {
     if (it->second != service) dependents.push_back(it->second);
+  }
+  if (const auto preview = preview_of_.find(service); preview != preview_of_.end()) {
+    dependents.push_back(preview->second);
   }
   return dependents;
 }
@@ -156,77 +225,69 @@ Frontends Compiler::Compile(const ObjectSet& objects, const std::map<ObjectKey, 
   return frontends;
 }
 
+Slices Compiler::SlicesOf(const ObjectSet& objects, const ObjectKey& service) const {
+  Slices slices;
+  const auto it = slices_of_.find(service);
+  if (it == slices_of_.end()) return slices;
+  for (const ObjectKey& slice_key : it->second) {
+    const auto slice = objects.slices.find(slice_key);
+    if (slice != objects.slices.end()) slices.push_back(&slice->second);
+  }
+  return slices;
+}
+
+Compiler::Owners Compiler::OwnersOf(const ObjectSet& objects, const ObjectKey& service) const {
+  const auto find_in = [&service](const auto& index, const auto& map) -> decltype(&map.begin()->second) {
+    const auto named = index.find(service);
+    if (named == index.end()) return nullptr;
+    const auto it = map.find(named->second);
+    return it == map.end() ? nullptr : &it->second;
+  };
+  return {find_in(rollout_of_, objects.rollouts), find_in(previewed_by_, objects.rollouts),
+          find_in(split_of_, objects.splits)};
+}
+
 Frontends Compiler::CompileService(const ObjectSet& objects,
                                    const std::map<ObjectKey, RolloutWeights>& weights, const ObjectKey& key) {
   Frontends frontends;
   const auto service_it = objects.services.find(key);
   if (service_it == objects.services.end()) return frontends;
   const Service& service = service_it->second;
+  const Owners owners = OwnersOf(objects, key);
+  const auto published = [&weights](const model::Rollout& rollout) {
+    const auto it = weights.find(rollout.key);
+    return it == weights.end() ? RolloutWeights{} : it->second;
+  };
 
-  const auto slices_of = [&](const ObjectKey& owner) {
-    Slices slices;
-    const auto it = slices_of_.find(owner);
-    if (it == slices_of_.end()) return slices;
-    for (const ObjectKey& slice_key : it->second) {
-      const auto slice = objects.slices.find(slice_key);
-      if (slice != objects.slices.end()) slices.push_back(&slice->second);
+  const auto drafts_for = [&](AddressFamily family, const ServicePort& port) -> std::vector<Draft> {
+    if (const model::Rollout* rollout = owners.rollout) {
+      return DraftsOfRollout(*rollout, published(*rollout), SlicesOf(objects, key), family, port);
     }
-    return slices;
-  };
-  const auto find_in = [&key](const auto& index, const auto& map) -> decltype(&map.begin()->second) {
-    const auto named = index.find(key);
-    if (named == index.end()) return nullptr;
-    const auto it = map.find(named->second);
-    return it == map.end() ? nullptr : &it->second;
-  };
-  const model::Rollout* rollout = find_in(rollout_of_, objects.rollouts);
-  const model::TrafficSplit* split = find_in(split_of_, objects.splits);
-
-  const auto drafts_for = [&](AddressFamily family, const ServicePort& port) {
+    if (const model::Rollout* rollout = owners.previews) {
+      const Slices slices = SlicesOf(objects, {key.ns, rollout->service});
+      return DraftsOfPreview(*rollout, published(*rollout), slices, family, port);
+    }
     std::vector<Draft> drafts;
-    if (rollout != nullptr) {
-      const auto weight = weights.find(rollout->key);
-      if (weight == weights.end() || weight->second.stable.empty()) return drafts;
-      const RolloutWeights& published = weight->second;
-      const Slices slices = slices_of(key);
-      const auto add = [&](const std::string& revision, v1::Role role, uint32_t share) {
-        const auto belongs = [&](const EndpointSlice& slice) {
-          return slice.Revision(rollout->revision_label) == revision;
-        };
-        drafts.push_back({revision, role, share, Collect(slices, family, port, belongs)});
-      };
-      add(published.stable, v1::ROLE_STABLE, published.stable_weight);
-      if (!published.canary.empty()) add(published.canary, v1::ROLE_CANARY, published.canary_weight);
+    if (owners.split == nullptr) {
+      const Slices slices = SlicesOf(objects, key);
+      drafts.push_back({CommonRevision(slices), v1::ROLE_STABLE, 1, Collect(slices, family, port, AnySlice)});
       return drafts;
     }
-    if (split != nullptr) {
-      for (const model::Backend& backend : split->backends) {
-        Draft draft{backend.service, v1::ROLE_BACKEND, backend.weight, {}};
-        const ObjectKey backend_key{key.ns, backend.service};
-        const auto it = objects.services.find(backend_key);
-        const ServicePort* target = it == objects.services.end() ? nullptr : PortByNumber(it->second, port);
-        if (target != nullptr) draft.candidates = Collect(slices_of(backend_key), family, *target, AnySlice);
-        drafts.push_back(std::move(draft));
-      }
-      return drafts;
+    for (const model::Backend& backend : owners.split->backends) {
+      Draft draft{backend.service, v1::ROLE_BACKEND, backend.weight, {}};
+      const ObjectKey backend_key{key.ns, backend.service};
+      const auto it = objects.services.find(backend_key);
+      const ServicePort* target = it == objects.services.end() ? nullptr : PortByNumber(it->second, port);
+      if (target != nullptr)
+        draft.candidates = Collect(SlicesOf(objects, backend_key), family, *target, AnySlice);
+      drafts.push_back(std::move(draft));
     }
-    const Slices slices = slices_of(key);
-    drafts.push_back({CommonRevision(slices), v1::ROLE_STABLE, 1, Collect(slices, family, port, AnySlice)});
     return drafts;
   };
 
   for (const IpAddress& vip : service.cluster_ips) {
     for (const ServicePort& port : service.ports) {
-      v1::Frontend frontend;
-      frontend.mutable_key()->set_address(vip.ToBytes());
-      frontend.mutable_key()->set_port(port.port);
-      frontend.mutable_key()->set_protocol(ToWire(port.protocol));
-      frontend.set_namespace_(key.ns);
-      frontend.set_service(key.name);
-      frontend.set_port_name(port.name);
-      if (service.client_ip_affinity) {
-        frontend.set_affinity_timeout_seconds(static_cast<uint32_t>(service.client_ip_affinity->count()));
-      }
+      v1::Frontend frontend = FrontendOf(service, vip, port);
       frontend.set_on_empty(options_.on_empty);
       AddVariants(drafts_for(vip.family(), port), frontend);
       std::string text = ToKey(frontend.key());

@@ -15,6 +15,7 @@ namespace weir::compiler {
 struct RolloutWeights {
   std::string stable, canary;  // revisions; canary may be empty, stable too (then nothing is published)
   uint32_t stable_weight = 0, canary_weight = 0;
+  std::string previous = {};  // blue-green: in the split with weight 0; may be empty
   bool operator==(const RolloutWeights&) const = default;
 };
 
@@ -48,15 +49,33 @@ class Compiler {
   /// Takes up objects again: after any change of slices, rollouts or splits.
   void Index(const model::ObjectSet& objects);
 
-  /// Services whose frontends depend on the slices of `service`: itself, and roots of splits that name it.
+  /// Takes up one slice again: the service it belonged to, and the one it belongs to now. nullptr: it was not
+  /// there, or is gone.
+  void IndexSlice(const model::ObjectKey& slice, const std::string* before, const std::string* after);
+
+  /// Services whose frontends depend on the slices of `service`: itself, roots of splits that name it, and
+  /// the preview Service of the rollout that divides it.
   std::vector<model::ObjectKey> Dependents(const model::ObjectKey& service) const;
 
  private:
   Options options_;
   std::map<model::ObjectKey, std::vector<model::ObjectKey>> slices_of_;  // service -> its slices
-  std::map<model::ObjectKey, model::ObjectKey> rollout_of_;              // service -> its rollout
-  std::map<model::ObjectKey, model::ObjectKey> split_of_;                // root service -> its TrafficSplit
-  std::multimap<model::ObjectKey, model::ObjectKey> roots_of_backend_;   // backend service -> root services
+  using ObjectKey = model::ObjectKey;
+  /// What decides on the frontends of one service; at most one pointer is set.
+  struct Owners {
+    const model::Rollout* rollout = nullptr;   // divides it
+    const model::Rollout* previews = nullptr;  // has it as its preview Service
+    const model::TrafficSplit* split = nullptr;
+  };
+  Owners OwnersOf(const model::ObjectSet& objects, const ObjectKey& service) const;
+  std::vector<const model::EndpointSlice*> SlicesOf(const model::ObjectSet& objects,
+                                                    const ObjectKey& service) const;
+
+  std::map<model::ObjectKey, model::ObjectKey> rollout_of_;             // service -> its rollout
+  std::map<model::ObjectKey, model::ObjectKey> previewed_by_;           // preview service -> its rollout
+  std::map<model::ObjectKey, model::ObjectKey> preview_of_;             // service -> its preview service
+  std::map<model::ObjectKey, model::ObjectKey> split_of_;               // root service -> its TrafficSplit
+  std::multimap<model::ObjectKey, model::ObjectKey> roots_of_backend_;  // backend service -> root services
 };
 
 struct Difference {

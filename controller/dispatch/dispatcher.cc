@@ -107,8 +107,7 @@ void Dispatcher::OnMessage(Stream* stream, const v1::AgentMessage& message) {
     case v1::AgentMessage::kNack:
       return OnNack(*session, message.nack());
     case v1::AgentMessage::kTelemetry:
-      node.telemetry = std::make_shared<const v1::Telemetry>(message.telemetry());
-      return observer_.OnTelemetry(node);
+      return observer_.OnTelemetry(node, message.telemetry());
     case v1::AgentMessage::kHeartbeat:
     case v1::AgentMessage::kHello:
     case v1::AgentMessage::KIND_NOT_SET:  // a kind of a newer agent

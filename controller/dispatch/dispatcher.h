@@ -51,7 +51,6 @@ struct Node {
   // The newest refusal, until a later generation (or the same, on a retry) is acknowledged.
   uint64_t generation_nacked = 0;
   std::string nack_reason;
-  std::shared_ptr<const v1::Telemetry> telemetry;  // the latest; null before the first
 };
 
 /// The application's side.
@@ -62,7 +61,7 @@ class Observer {
   virtual Result<std::map<std::string, uint32_t>> NumberNodes(const std::vector<std::string>& names) = 0;
   /// A node came, went, acknowledged or refused: look again. Called often; must be cheap.
   virtual void OnNodesChanged() = 0;
-  virtual void OnTelemetry(const Node& node) = 0;
+  virtual void OnTelemetry(const Node& node, const v1::Telemetry& telemetry) = 0;
   /// An agent of this very store holds a generation that the store does not know yet: the store was put back.
   virtual void OnAgentAhead(uint64_t generation_held) = 0;
 };

@@ -21,6 +21,12 @@ v1::Update* NewUpdate(v1::ControllerMessage& message, uint64_t generation, bool 
   return update;
 }
 
+void AddUpsert(const std::string& frontend, v1::Update& update) {
+  if (update.add_upserts()->ParseFromString(frontend)) return;
+  LogError("a frontend does not parse as it was serialised", {{"bytes", frontend.size()}});
+  std::abort();
+}
+
 void Append(Update& update, const v1::ControllerMessage& message) {
   update.messages.push_back(Serialize(message));
   update.bytes += update.messages.back().Length();
@@ -40,7 +46,8 @@ void Journal::Reset(uint64_t generation, const std::vector<FrontendPtr>& fronten
   log_.clear();
   log_keys_ = 0;
   cache_.clear();
-  for (const auto& frontend : frontends) content_[frontend->key().SerializeAsString()] = frontend;
+  for (const auto& frontend : frontends)
+    content_[frontend->key().SerializeAsString()] = frontend->SerializeAsString();
 }
 
 void Journal::Publish(uint64_t generation, const std::vector<FrontendPtr>& upserts,
@@ -53,7 +60,7 @@ void Journal::Publish(uint64_t generation, const std::vector<FrontendPtr>& upser
   Change change{generation, {}};
   for (const auto& frontend : upserts) {
     std::string key = frontend->key().SerializeAsString();
-    content_[key] = frontend;
+    content_[key] = frontend->SerializeAsString();
     change.keys.push_back(std::move(key));
   }
   for (const auto& removal : removals) {
@@ -97,8 +104,8 @@ std::shared_ptr<const Update> Journal::MakeDelta(uint64_t base) const {
       update->add_removals()->ParseFromArray(key.data(), static_cast<int>(key.size()));
       bytes += key.size() + kFieldOverhead;
     } else {
-      bytes += found->second->ByteSizeLong() + kFieldOverhead;
-      if (bytes <= options_.part_bytes) *update->add_upserts() = *found->second;
+      bytes += found->second.size() + kFieldOverhead;
+      if (bytes <= options_.part_bytes) AddUpsert(found->second, *update);
     }
     if (bytes > options_.part_bytes) return nullptr;
   }
@@ -117,13 +124,13 @@ std::shared_ptr<const Update> Journal::MakeFull() const {
   constexpr size_t kHeader = 64;  // generation, flags and the lengths around them
   size_t bytes = kHeader;
   for (const auto& [key, frontend] : content_) {
-    size_t size = frontend->ByteSizeLong() + kFieldOverhead;
+    size_t size = frontend.size() + kFieldOverhead;
     if (bytes + size > options_.part_bytes && update->upserts_size() > 0) {
       Append(*result, message);
       update = NewUpdate(message, generation_, true);
       bytes = kHeader;
     }
-    *update->add_upserts() = *frontend;
+    AddUpsert(frontend, *update);
     bytes += size;
   }
   update->set_last(true);

@@ -64,7 +64,8 @@ class Journal {
   Options options_;
   uint64_t generation_ = 0;
   uint64_t floor_ = 0;  // the oldest generation a delta can start from
-  std::unordered_map<std::string, FrontendPtr> content_;
+  std::unordered_map<std::string, std::string>
+      content_;             // key and frontend, serialised: a fifth of the message
   std::deque<Change> log_;  // of generations above floor_
   size_t log_keys_ = 0;
   std::map<uint64_t, std::shared_ptr<const Update>> cache_;  // by base, of the present generation

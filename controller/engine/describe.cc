@@ -27,6 +27,20 @@ std::string WaitsForNodes(const State& state) {
          " nodes to acknowledge generation " + std::to_string(state.generation);
 }
 
+/// A pause step that has not ended.
+void DescribePause(const State& state, TimePoint now, const std::string& at, Description& description) {
+  description.phase = Phase::kPaused;
+  description.paused = true;
+  if (state.pause_until) description.pause_remaining = *state.pause_until - now;
+  if (state.spec.blue_green) {  // Argo's word for it
+    description.message = "BlueGreenPause: revision " + state.canary +
+                          (state.pause_until ? " is promoted when the pause ends"
+                                             : " is ready; promote to give it all traffic");
+  } else {
+    description.message = state.pause_until ? "pausing at " + at : "paused at " + at + "; promote to go on";
+  }
+}
+
 /// What to know about nodes whatever the phase.
 std::string NodeRemarks(const State& state) {
   std::string remarks;
@@ -41,7 +55,11 @@ std::string NodeRemarks(const State& state) {
 void DescribeCanary(const State& state, TimePoint now, Description& description) {
   const std::string at =
       "step " + std::to_string(state.step) + " of " + std::to_string(state.spec.steps.size());
-  if (state.spec.paused || state.hold == Hold::kUser) {
+  if (state.hold == Hold::kInconclusive) {
+    description.phase = Phase::kPaused;
+    description.paused = true;
+    description.message = state.reason + "; promote or resume to go on, or abort";
+  } else if (state.spec.paused || state.hold == Hold::kUser) {
     description.phase = Phase::kPaused;
     description.paused = true;
     description.message =
@@ -51,16 +69,11 @@ void DescribeCanary(const State& state, TimePoint now, Description& description)
   } else if (!CanaryReady(state)) {
     description.message = "waiting for a ready endpoint of revision " + state.canary;
   } else if (state.pause_started && (!state.pause_until || now < *state.pause_until)) {
-    description.phase = Phase::kPaused;
-    description.paused = true;
-    if (state.pause_until) {
-      description.pause_remaining = *state.pause_until - now;
-      description.message = "pausing at " + at;
-    } else {
-      description.message = "paused at " + at + "; promote to go on";
-    }
+    DescribePause(state, now, at, description);
   } else if (state.delivery != Delivery::kAcked) {
     description.message = WaitsForNodes(state);
+  } else if (state.foreground && !state.foreground->outcome) {
+    description.message = AnalysisText(state.foreground->where, state.foreground->step) + " is at work";
   }
 }
 
@@ -75,14 +88,18 @@ Description Describe(const State& state, TimePoint now) {
     description.phase = Phase::kHealthy;
   } else if (state.aborted) {
     description.phase = Phase::kDegraded;
-    description.message =
-        "revision " + state.canary + " was aborted; retry it, undo, or name another revision";
+    description.message = "revision " + state.canary + " was aborted" +
+                          (state.reason.empty() ? "" : ": " + state.reason) +
+                          "; retry it, undo, or name another revision";
   } else {
     DescribeCanary(state, now, description);
   }
   if (!state.canary.empty()) {
     const bool takes_over = state.published_stable == state.canary;
     description.canary_weight = takes_over ? state.published_max_weight : state.published_weight;
+  }
+  if (state.previous_until && now < *state.previous_until) {
+    description.previous_remaining = *state.previous_until - now;
   }
   if (const std::string remarks = NodeRemarks(state); !remarks.empty()) {
     description.message += (description.message.empty() ? "" : "; ") + remarks;

@@ -1,67 +1,20 @@
 #include "controller/engine/engine.h"
 
 #include <algorithm>
-#include <utility>
+
+#include "controller/engine/machine.h"
 
 namespace weir::engine {
+
 namespace {
 
-/// One Step in the making: the state, what comes of it, and the time.
-class Machine {
- public:
-  Machine(State state, TimePoint now) : state_(std::move(state)), now_(now) {}
+/// What is kept and for how long may change in mid-rollout; all else of blue-green may not.
+bool OtherStrategy(const Spec& a, const Spec& b) {
+  if (a.blue_green.has_value() != b.blue_green.has_value()) return true;
+  return a.blue_green && a.blue_green->post_promotion != b.blue_green->post_promotion;
+}
 
-  void On(const SpecChanged& event);
-  void On(const EndpointsObserved& event) { state_.ready = event.ready; }
-  void On(const Published& event);
-  void On(const AcksObserved& event);
-  void On(const Tick&) {}
-  void On(const Restarted&);
-  void On(const Promote& event);
-  void On(const Abort&);
-  void On(const Retry&);
-  void On(const UserPause&);
-  void On(const Resume&);
-  void On(const SetWeightByHand& event);
-  void On(const Undo& event);
-
-  /// Goes as far as the facts allow, then says what must be in force and when to look again.
-  void Advance();
-  bool rejected() const { return rejected_; }
-  Decision Finish() && { return {std::move(state_), std::move(effects_)}; }
-
- private:
-  void Emit(Effect effect) { effects_.push_back(std::move(effect)); }
-  void Refuse(std::string reason) {
-    rejected_ = true;
-    Emit(Reject{std::move(reason)});
-  }
-  bool OnHold() const { return state_.hold == Hold::kUser || state_.spec.paused; }
-  bool CanaryReady() const {
-    const auto ready = state_.ready.find(state_.canary);
-    return ready != state_.ready.end() && ready->second > 0;
-  }
-  bool Delivered() const { return state_.delivery == Delivery::kAcked; }
-  bool RefuseUnlessUnderWay(const char* verb);
-
-  void Want(const std::string& revision);
-  void Begin(const std::string& revision);
-  void ClearPause();
-  void EndHold();
-  void SkipStep();
-  bool TryStep();
-  void Complete();
-  uint32_t WantedWeight() const;
-  uint32_t PublishedShare() const;
-  Publish WantedPublish() const;
-  void PublishIfChanged();
-
-  State state_;
-  const TimePoint now_;
-  std::vector<Effect> effects_;
-  bool rejected_ = false;
-  bool publish_again_ = false;
-};
+}  // namespace
 
 // ---- facts
 
@@ -70,6 +23,7 @@ void Machine::On(const SpecChanged& event) {
   const Spec before = std::exchange(state_.spec, event.spec);
   state_.given = event.spec;
   if (before.paused && !event.spec.paused && state_.hold == Hold::kNone) state_.manual_weight.reset();
+  if (!event.spec.blue_green) DropPrevious();
   const std::string target = state_.canary.empty() ? state_.stable : state_.canary;
   if (event.spec.revision.empty()) {
     return;  // none is known yet: nothing to go to
@@ -77,7 +31,8 @@ void Machine::On(const SpecChanged& event) {
   if (event.spec.revision != target || state_.stable.empty()) {
     Want(event.spec.revision);
   } else if (!state_.canary.empty() && !state_.aborted &&
-             (event.spec.steps != before.steps || event.spec.max_weight != before.max_weight)) {
+             (event.spec.steps != before.steps || event.spec.max_weight != before.max_weight ||
+              event.spec.background != before.background || OtherStrategy(event.spec, before))) {
     Emit(Note{"the steps were changed: starting again from step 0"});
     Begin(state_.canary);
   }
@@ -89,12 +44,15 @@ void Machine::Want(const std::string& revision) {
     Emit(Note{"revision " + revision + " is the first: stable at once"});
   } else if (revision == state_.stable) {
     Emit(Note{"back to stable revision " + revision});
+    StopRuns();
     state_.canary.clear();
     state_.aborted = false;
     state_.finishing = false;
     state_.step = 0;
     EndHold();
     ClearPause();
+  } else if (revision == state_.previous && CanGoBack()) {
+    ReturnToPrevious();
   } else {
     Emit(Note{"rollout of revision " + revision + " begins, stable is " + state_.stable});
     Begin(revision);
@@ -102,12 +60,18 @@ void Machine::Want(const std::string& revision) {
 }
 
 void Machine::Begin(const std::string& revision) {
+  if (revision == state_.previous) DropPrevious();  // a variant once, not twice
+  StopRuns();
+  ++state_.attempt;
+  state_.background_runs = 0;
+  state_.full = false;
   state_.canary = revision;
   state_.step = 0;
   state_.finishing = false;
   state_.aborted = false;
   state_.started = now_;
   state_.hold = Hold::kNone;
+  state_.reason.clear();
   state_.manual_weight.reset();
   if (state_.spec.paused) state_.manual_weight = 0;  // paused before the first step: nothing yet
   ClearPause();
@@ -130,6 +94,9 @@ void Machine::On(const Restarted&) {
   // Whether the last effects were carried out is not known: they are harmless twice.
   if (state_.spec.revision != state_.given.revision) Emit(SetRevision{state_.spec.revision});
   publish_again_ = state_.delivery != Delivery::kNone;
+  for (const auto* run : {&state_.foreground, &state_.background}) {
+    if (*run && !(*run)->outcome) EmitStart(**run);
+  }
 }
 
 // ---- commands
@@ -149,28 +116,39 @@ bool Machine::RefuseUnlessUnderWay(const char* verb) {
 void Machine::On(const Promote& event) {
   if (RefuseUnlessUnderWay("promote")) return;
   if (!CanaryReady()) return Refuse("revision " + state_.canary + " has no ready endpoint to promote");
-  if (state_.finishing && !OnHold()) {
+  if (state_.finishing && !OnHold() && (!state_.foreground || !event.full)) {
+    if (state_.foreground) return Refuse("analysis after promotion is at work: promote --full skips it");
     return Refuse("the last step is done: revision " + state_.canary +
                   " becomes stable when every node has acknowledged");
   }
   const bool held = OnHold();
   EndHold();
   if (event.full) {
+    StopRuns();
     ClearPause();
     state_.step = static_cast<uint32_t>(state_.spec.steps.size());
     state_.finishing = true;
+    state_.full = true;
   } else if (!held || state_.pause_started) {
     SkipStep();
   }
 }
 
 void Machine::On(const Abort&) {
+  if (state_.canary.empty() && CanGoBack()) return AbortAfterTheFlip();
   if (RefuseUnlessUnderWay("abort")) return;
+  AbortBecause("");
+}
+
+void Machine::AbortBecause(std::string reason) {
+  StopRuns();
   state_.aborted = true;
   state_.finishing = false;
   EndHold();
   ClearPause();
-  Emit(Note{"aborted: all traffic back to revision " + state_.stable});
+  Emit(Note{"aborted" + (reason.empty() ? "" : " (" + reason + ")") + ": all traffic back to revision " +
+            state_.stable});
+  state_.reason = std::move(reason);
 }
 
 void Machine::On(const Retry&) {
@@ -193,6 +171,7 @@ void Machine::On(const Resume&) {
 
 void Machine::On(const SetWeightByHand& event) {
   if (RefuseUnlessUnderWay("set a weight for")) return;
+  if (state_.spec.blue_green) return Refuse("blue-green knows no weights: promote gives all traffic at once");
   if (event.weight > state_.spec.max_weight) {
     return Refuse("weight " + std::to_string(event.weight) + " is above the maximum of " +
                   std::to_string(state_.spec.max_weight));
@@ -224,8 +203,6 @@ void Machine::On(const Undo& event) {
   Want(revision);
 }
 
-// ---- progress
-
 void Machine::ClearPause() {
   state_.pause_started.reset();
   state_.pause_until.reset();
@@ -233,104 +210,10 @@ void Machine::ClearPause() {
 
 void Machine::EndHold() {
   state_.hold = Hold::kNone;
+  state_.reason.clear();
   state_.spec.paused = false;
   state_.manual_weight.reset();
 }
-
-void Machine::SkipStep() {
-  ClearPause();
-  if (state_.step < state_.spec.steps.size()) ++state_.step;
-}
-
-uint32_t Machine::WantedWeight() const {
-  if (state_.canary.empty() || state_.aborted || !CanaryReady()) return 0;
-  if (state_.finishing) return state_.spec.max_weight;
-  if (state_.manual_weight) return std::min(*state_.manual_weight, state_.spec.max_weight);
-  uint32_t weight = 0;
-  for (uint32_t i = 0; i < state_.spec.steps.size() && i <= state_.step; ++i) {
-    if (const auto* set = std::get_if<SetWeight>(&state_.spec.steps[i])) weight = set->weight;
-  }
-  return std::min(weight, state_.spec.max_weight);
-}
-
-/// The present canary's weight as last published, in units of today's max_weight; never rounded up.
-uint32_t Machine::PublishedShare() const {
-  uint64_t weight = 0;
-  if (state_.canary == state_.published_stable && state_.published_canary.empty()) {
-    weight = state_.published_max_weight;
-  } else if (state_.canary == state_.published_canary) {
-    weight = state_.published_weight;
-  }
-  if (weight == 0) return 0;
-  return static_cast<uint32_t>(weight * state_.spec.max_weight / state_.published_max_weight);
-}
-
-Publish Machine::WantedPublish() const {
-  const uint32_t all = state_.spec.max_weight;
-  // More is given only when every node that counts holds what it was given before; less at once.
-  const uint32_t weight = Delivered() ? WantedWeight() : std::min(WantedWeight(), PublishedShare());
-  // The end is one generation: the new revision takes over and the old one is gone from the split.
-  if (state_.finishing && weight == all) return {state_.canary, "", all, 0};
-  return {state_.stable, state_.canary, all - weight, weight};
-}
-
-void Machine::PublishIfChanged() {
-  const Publish wanted = WantedPublish();
-  if (wanted.stable.empty()) return;
-  if (state_.delivery != Delivery::kNone && wanted.stable == state_.published_stable &&
-      wanted.canary == state_.published_canary && wanted.canary_weight == state_.published_weight &&
-      state_.spec.max_weight == state_.published_max_weight) {
-    return;
-  }
-  publish_again_ = false;
-  state_.published_stable = wanted.stable;
-  state_.published_canary = wanted.canary;
-  state_.published_weight = wanted.canary_weight;
-  state_.published_max_weight = state_.spec.max_weight;
-  state_.generation = 0;
-  state_.delivery = Delivery::kPublished;
-  state_.acks = {};
-  Emit(wanted);
-}
-
-void Machine::Complete() {
-  state_.history.push_back(std::exchange(state_.stable, std::exchange(state_.canary, "")));
-  if (state_.history.size() > kHistory) state_.history.erase(state_.history.begin());
-  state_.finishing = false;
-  Emit(Note{"revision " + state_.stable + " is stable"});
-}
-
-/// One step forward, if the present one is done.
-bool Machine::TryStep() {
-  if (!Delivered()) return false;
-  if (state_.finishing) {
-    Complete();
-    return false;
-  }
-  if (state_.step >= state_.spec.steps.size()) {
-    state_.finishing = true;
-    return true;
-  }
-  if (const auto* pause = std::get_if<Pause>(&state_.spec.steps[state_.step])) {
-    if (!state_.pause_started) {
-      state_.pause_started = now_;
-      if (pause->duration) state_.pause_until = now_ + *pause->duration;
-    }
-    if (!state_.pause_until || now_ < *state_.pause_until) return false;
-  }
-  SkipStep();
-  return true;
-}
-
-void Machine::Advance() {
-  PublishIfChanged();
-  while (!state_.canary.empty() && !state_.aborted && !OnHold() && CanaryReady() && TryStep())
-    PublishIfChanged();
-  if (publish_again_) Emit(WantedPublish());
-  if (state_.pause_until && now_ < *state_.pause_until && !OnHold()) Emit(WakeAt{*state_.pause_until});
-}
-
-}  // namespace
 
 const char* PhaseName(Phase phase) {
   switch (phase) {

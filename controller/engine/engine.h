@@ -3,7 +3,8 @@
 // The application persists the new State before it carries out any effect, and feeds what came of the effects
 // back as events. Effects may be carried out twice (after a crash): all are idempotent.
 //
-//   spec, endpoints, acks, time, commands --Step--> State + {Publish, WakeAt, SetRevision, Reject, Note}
+//   spec, endpoints, acks, verdicts, time, commands
+//     --Step--> State + {Publish, StartAnalysis, StopAnalysis, WakeAt, SetRevision, Reject, Note}
 #pragma once
 
 #include <chrono>
@@ -28,7 +29,45 @@ struct Pause {
   std::optional<Duration> duration;  // none: until promoted
   bool operator==(const Pause&) const = default;
 };
-using RolloutStep = std::variant<SetWeight, Pause>;
+
+/// An argument of an analysis template: a text, or a revision of the rollout.
+struct AnalysisArg {
+  enum class From { kValue, kStable, kLatest };  // Argo's podTemplateHashValue: Stable, Latest
+  std::string name;
+  std::string value;
+  From from = From::kValue;
+  bool operator==(const AnalysisArg&) const = default;
+};
+struct AnalysisRetention {
+  std::string metric;  // a pattern
+  uint32_t limit = 0;
+  bool operator==(const AnalysisRetention&) const = default;
+};
+/// What to analyse; nothing of it is understood here.
+struct Analysis {
+  std::vector<std::string> templates;
+  std::vector<AnalysisArg> args;
+  std::vector<std::string> dry_run;  // patterns of metric names
+  std::vector<AnalysisRetention> retention;
+  bool until_confident = false;   // wait for the evidence that the canary is not worse
+  std::optional<Duration> limit;  // of that
+  bool operator==(const Analysis&) const = default;
+};
+/// Beside the steps, from one of them on.
+struct BackgroundAnalysis {
+  Analysis analysis;
+  uint32_t starting_step = 0;
+  bool operator==(const BackgroundAnalysis&) const = default;
+};
+using RolloutStep = std::variant<SetWeight, Pause, Analysis>;
+
+/// All traffic at once, and the revision before kept for a way back. The steps (analysis, pause) come before
+/// the flip.
+struct BlueGreen {
+  Duration scale_down_delay{30'000};       // how long, from the end of the rollout; 0: not at all
+  std::optional<Analysis> post_promotion;  // between the flip and the end
+  bool operator==(const BlueGreen&) const = default;
+};
 
 /// What the user wants.
 struct Spec {
@@ -36,6 +75,8 @@ struct Spec {
   std::vector<RolloutStep> steps;
   uint32_t max_weight = 100;  // a setWeight of this much is all traffic
   bool paused = false;
+  std::optional<BlueGreen> blue_green;  // none: canary
+  std::optional<BackgroundAnalysis> background;
   bool operator==(const Spec&) const = default;
 };
 
@@ -65,7 +106,26 @@ enum class Delivery {
 /// Why the rollout stands still although no step asks for it.
 enum class Hold {
   kNone,
-  kUser,  // `pause`, or a weight set by hand: until resume or promote
+  kUser,          // `pause`, or a weight set by hand: until resume or promote
+  kInconclusive,  // an analysis could not tell, State::reason says which: until resume or promote
+};
+
+enum class AnalysisWhere { kStep, kBackground, kPrePromotion, kPostPromotion };
+enum class Outcome { kSuccessful, kFailed, kError, kInconclusive };
+
+/// Argo's words.
+const char* OutcomeName(Outcome outcome);
+/// "analysis at step 2", "background analysis".
+std::string AnalysisText(AnalysisWhere where, uint32_t step);
+
+/// A run that was asked for, and what came of it.
+struct AnalysisRun {
+  std::string id;
+  AnalysisWhere where = AnalysisWhere::kStep;
+  uint32_t step = 0;  // at which it began
+  Analysis analysis;
+  std::optional<Outcome> outcome;  // none: it is at work
+  bool operator==(const AnalysisRun&) const = default;
 };
 
 struct State {
@@ -74,9 +134,17 @@ struct State {
   std::string stable;  // revision that serves all but the canary's share; empty before the first
   std::string canary;  // revision being rolled out; empty when none is
   std::vector<std::string> history;  // earlier stable revisions, oldest first; at most kHistory
-  uint32_t step = 0;                 // index into spec.steps; its size when all are done
-  bool finishing = false;            // past the last step: the canary takes over
-  bool aborted = false;              // spec.revision is `canary`'s and is not tried again without retry
+  std::string previous;  // blue-green: the stable revision before, kept in the split; empty when none is
+  std::optional<TimePoint> previous_until;  // set as long as `previous` is
+  uint32_t step = 0;                        // index into spec.steps; its size when all are done
+  bool finishing = false;                   // past the last step: the canary takes over
+  bool aborted = false;                   // spec.revision is `canary`'s and is not tried again without retry
+  bool full = false;                      // promoted through all steps and analyses
+  std::string reason;                     // of an abort or a hold that no person asked for
+  uint32_t attempt = 0;                   // counts beginnings, of whatever revision; part of a run's id
+  uint32_t background_runs = 0;           // of this attempt, ended ones
+  std::optional<AnalysisRun> foreground;  // of the present step, or after promotion
+  std::optional<AnalysisRun> background;
   Hold hold = Hold::kNone;
   std::optional<uint32_t>
       manual_weight;  // set by hand, or 0 of a spec paused at its start; until the hold ends
@@ -85,7 +153,7 @@ struct State {
   std::map<std::string, uint32_t> ready;   // ready endpoints per revision, as last seen
   uint32_t published_weight = 0;           // the canary's, of spec.max_weight, as last published
   uint32_t published_max_weight = 100;     // the whole of which it is a part
-  std::string published_stable, published_canary;
+  std::string published_stable, published_canary, published_previous;
   uint64_t generation = 0;  // of the last publish; 0 until the application answers
   Delivery delivery = Delivery::kNone;
   Acks acks;
@@ -146,8 +214,15 @@ struct Undo {
   std::string to_revision;  // empty: the stable one during a rollout, else the one before
   bool operator==(const Undo&) const = default;
 };
-using Event = std::variant<SpecChanged, EndpointsObserved, Published, AcksObserved, Tick, Restarted, Promote,
-                           Abort, Retry, UserPause, Resume, SetWeightByHand, Undo>;
+/// A run that StartAnalysis asked for has ended by itself. Others, and the same again, are no news.
+struct AnalysisFinished {
+  std::string run_id;
+  Outcome outcome = Outcome::kSuccessful;
+  std::string message;  // which metric, and why
+  bool operator==(const AnalysisFinished&) const = default;
+};
+using Event = std::variant<AnalysisFinished, SpecChanged, EndpointsObserved, Published, AcksObserved, Tick,
+                           Restarted, Promote, Abort, Retry, UserPause, Resume, SetWeightByHand, Undo>;
 
 // ---- effects
 
@@ -155,6 +230,7 @@ using Event = std::variant<SpecChanged, EndpointsObserved, Published, AcksObserv
 struct Publish {
   std::string stable, canary;  // canary may be empty
   uint32_t stable_weight = 0, canary_weight = 0;
+  std::string previous = {};  // held by the nodes with weight 0, so that the way back is short; may be empty
   bool operator==(const Publish&) const = default;
 };
 /// Feed a Tick at that time; replaces an earlier one.
@@ -177,7 +253,21 @@ struct Note {
   std::string text;
   bool operator==(const Note&) const = default;
 };
-using Effect = std::variant<Publish, WakeAt, SetRevision, Reject, Note>;
+/// Carry out this run, unless it is at work or over already; its answer is AnalysisFinished.
+struct StartAnalysis {
+  std::string run_id;
+  AnalysisWhere where = AnalysisWhere::kStep;
+  uint32_t step = 0;
+  Analysis analysis;
+  std::string stable, canary;  // revisions
+  bool operator==(const StartAnalysis&) const = default;
+};
+/// The run is of no use any more; no answer is wanted.
+struct StopAnalysis {
+  std::string run_id;
+  bool operator==(const StopAnalysis&) const = default;
+};
+using Effect = std::variant<Publish, WakeAt, SetRevision, Reject, Note, StartAnalysis, StopAnalysis>;
 
 struct Decision {
   State state;
@@ -194,6 +284,7 @@ struct Description {
   uint32_t canary_weight = 0;
   std::optional<Duration> pause_remaining;  // of a pause with an end
   bool paused = false;
+  std::optional<Duration> previous_remaining;  // how long State::previous is still kept
 };
 [[nodiscard]] Description Describe(const State& state, TimePoint now);
 

@@ -3,25 +3,31 @@
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
-#include <limits>
-#include <set>
 #include <utility>
+
+#include "controller/engine/json_reader.h"
 
 namespace weir::engine {
 namespace {
 
-namespace json = boost::json;
+constexpr uint64_t kVersion = 3;
+constexpr uint64_t kOldest = 1;  // still read: 1 knew no blue-green, 2 no analysis
 
-constexpr uint64_t kVersion = 1;
-
-template <typename E>
-struct Word {
-  E value;
-  std::string_view text;
-};
 constexpr Word<Delivery> kDeliveries[] = {
     {Delivery::kNone, "none"}, {Delivery::kPublished, "published"}, {Delivery::kAcked, "acked"}};
-constexpr Word<Hold> kHolds[] = {{Hold::kNone, "none"}, {Hold::kUser, "user"}};
+constexpr Word<Hold> kHolds[] = {
+    {Hold::kNone, "none"}, {Hold::kUser, "user"}, {Hold::kInconclusive, "inconclusive"}};
+constexpr Word<AnalysisWhere> kWheres[] = {{AnalysisWhere::kStep, "step"},
+                                           {AnalysisWhere::kBackground, "background"},
+                                           {AnalysisWhere::kPrePromotion, "prePromotion"},
+                                           {AnalysisWhere::kPostPromotion, "postPromotion"}};
+constexpr Word<Outcome> kOutcomes[] = {{Outcome::kSuccessful, "Successful"},
+                                       {Outcome::kFailed, "Failed"},
+                                       {Outcome::kError, "Error"},
+                                       {Outcome::kInconclusive, "Inconclusive"}};
+constexpr Word<AnalysisArg::From> kFroms[] = {{AnalysisArg::From::kValue, "value"},
+                                              {AnalysisArg::From::kStable, "stable"},
+                                              {AnalysisArg::From::kLatest, "latest"}};
 
 template <typename E, size_t n>
 json::string TextOf(E value, const Word<E> (&words)[n]) {
@@ -40,21 +46,58 @@ json::value ToValue(const std::optional<TimePoint>& time) {
   return time->time_since_epoch().count();
 }
 
+json::object ToValue(const Analysis& analysis) {
+  json::array args, retention;
+  for (const AnalysisArg& arg : analysis.args) {
+    args.push_back(
+        json::object{{"name", arg.name}, {"value", arg.value}, {"from", TextOf(arg.from, kFroms)}});
+  }
+  for (const AnalysisRetention& kept : analysis.retention) {
+    retention.push_back(json::object{{"metric", kept.metric}, {"limit", kept.limit}});
+  }
+  return {{"templates", ToValue(analysis.templates)},
+          {"args", std::move(args)},
+          {"dryRun", ToValue(analysis.dry_run)},
+          {"retention", std::move(retention)},
+          {"untilConfident", analysis.until_confident},
+          {"limitMs", analysis.limit ? json::value(analysis.limit->count()) : json::value(nullptr)}};
+}
+
+json::value ToValue(const std::optional<AnalysisRun>& run) {
+  if (!run) return nullptr;
+  json::value outcome = nullptr;
+  if (run->outcome) outcome = TextOf(*run->outcome, kOutcomes);
+  return json::object{{"id", run->id},
+                      {"where", TextOf(run->where, kWheres)},
+                      {"step", run->step},
+                      {"analysis", ToValue(run->analysis)},
+                      {"outcome", std::move(outcome)}};
+}
+
+json::object ToValue(const RolloutStep& step) {
+  if (const auto* set = std::get_if<SetWeight>(&step)) return {{"setWeight", set->weight}};
+  if (const auto* analysis = std::get_if<Analysis>(&step)) return {{"analysis", ToValue(*analysis)}};
+  const auto& duration = std::get<Pause>(step).duration;
+  return {{"pauseMs", duration ? json::value(duration->count()) : json::value(nullptr)}};
+}
+
 json::object ToValue(const Spec& spec) {
   json::array steps;
-  for (const RolloutStep& step : spec.steps) {
-    if (const auto* set = std::get_if<SetWeight>(&step)) {
-      steps.push_back(json::object{{"setWeight", set->weight}});
-    } else {
-      const auto& duration = std::get<Pause>(step).duration;
-      steps.push_back(
-          json::object{{"pauseMs", duration ? json::value(duration->count()) : json::value(nullptr)}});
-    }
+  for (const RolloutStep& step : spec.steps) steps.push_back(ToValue(step));
+  json::value blue_green = nullptr;
+  if (spec.blue_green) {
+    const auto& post = spec.blue_green->post_promotion;
+    blue_green = json::object{{"scaleDownDelayMs", spec.blue_green->scale_down_delay.count()},
+                              {"postPromotion", post ? json::value(ToValue(*post)) : json::value(nullptr)}};
   }
-  return {{"revision", spec.revision},
-          {"steps", std::move(steps)},
-          {"maxWeight", spec.max_weight},
-          {"paused", spec.paused}};
+  json::value background = nullptr;
+  if (spec.background) {
+    background = json::object{{"analysis", ToValue(spec.background->analysis)},
+                              {"startingStep", spec.background->starting_step}};
+  }
+  return {{"revision", spec.revision},          {"steps", std::move(steps)},
+          {"maxWeight", spec.max_weight},       {"paused", spec.paused},
+          {"blueGreen", std::move(blue_green)}, {"background", std::move(background)}};
 }
 
 json::object ToValue(const Acks& acks) {
@@ -67,143 +110,81 @@ json::object ToValue(const Acks& acks) {
 
 // ---- in
 
-/// One JSON value and where it stands. The first error of a whole text is kept; after it, readings are
-/// defaults.
-class Reader {
- public:
-  Reader(const json::value* value, std::string path, Status& status)
-      : value_(value), path_(std::move(path)), status_(status) {}
+Analysis ReadAnalysis(Reader in) {
+  Analysis analysis;
+  analysis.templates = in["templates"].Texts();
+  for (Reader arg : in["args"].Array()) {
+    analysis.args.push_back({arg["name"].Text(), arg["value"].Text(), arg["from"].OneOf(kFroms)});
+    arg.Done();
+  }
+  analysis.dry_run = in["dryRun"].Texts();
+  for (Reader kept : in["retention"].Array()) {
+    analysis.retention.push_back({kept["metric"].Text(), kept["limit"].Integer<uint32_t>()});
+    kept.Done();
+  }
+  analysis.until_confident = in["untilConfident"].Bool();
+  const Reader limit = in["limitMs"];
+  if (!limit.IsNull()) analysis.limit = Duration(limit.Integer<int64_t>());
+  in.Done();
+  return analysis;
+}
 
-  /// A member of this object. Members that were never asked for are an error at Done().
-  Reader operator[](std::string_view name) {
-    asked_.emplace(name);
-    const std::string path = path_.empty() ? std::string(name) : path_ + "." + std::string(name);
-    const json::value* member = nullptr;
-    if (const json::object* object = AsObject()) {
-      member = object->if_contains({name.data(), name.size()});
-      if (member == nullptr) Fail(path, "is missing");
-    }
-    return {member, path, status_};
-  }
-  bool Has(std::string_view name) const {
-    return value_ != nullptr && value_->is_object() &&
-           value_->get_object().contains({name.data(), name.size()});
-  }
-  void Done() {
-    const json::object* object = AsObject();
-    if (object == nullptr) return;
-    for (const auto& member : *object) {
-      const std::string name(member.key().data(), member.key().size());
-      if (!asked_.contains(name))
-        Fail(path_.empty() ? name : path_ + "." + name, "is not a field of this version");
-    }
-  }
+std::optional<AnalysisRun> ReadRun(Reader in) {
+  if (in.IsNull()) return std::nullopt;
+  AnalysisRun run;
+  run.id = in["id"].Text();
+  run.where = in["where"].OneOf(kWheres);
+  run.step = in["step"].Integer<uint32_t>();
+  run.analysis = ReadAnalysis(in["analysis"]);
+  const Reader outcome = in["outcome"];
+  if (!outcome.IsNull()) run.outcome = outcome.OneOf(kOutcomes);
+  in.Done();
+  return run;
+}
 
-  template <typename Int>
-  Int Integer() const {
-    if (value_ == nullptr) return 0;
-    if (value_->is_uint64() && std::in_range<Int>(value_->get_uint64()))
-      return static_cast<Int>(value_->get_uint64());
-    if (value_->is_int64() && std::in_range<Int>(value_->get_int64()))
-      return static_cast<Int>(value_->get_int64());
-    Expected(fmt::format("an integer from {} to {}", std::numeric_limits<Int>::min(),
-                         std::numeric_limits<Int>::max()));
-    return 0;
+BlueGreen ReadBlueGreen(Reader in, uint64_t version) {
+  BlueGreen blue_green{.scale_down_delay = Duration(in["scaleDownDelayMs"].Integer<int64_t>())};
+  if (version >= 3) {
+    const Reader post = in["postPromotion"];
+    if (!post.IsNull()) blue_green.post_promotion = ReadAnalysis(post);
   }
-  bool Bool() const {
-    if (value_ == nullptr) return false;
-    if (value_->is_bool()) return value_->get_bool();
-    Expected("true or false");
-    return false;
-  }
-  std::string Text() const {
-    if (value_ == nullptr) return "";
-    if (value_->is_string()) return {value_->get_string().data(), value_->get_string().size()};
-    Expected("a string");
-    return "";
-  }
-  template <typename E, size_t n>
-  E OneOf(const Word<E> (&words)[n]) const {
-    const std::string text = Text();
-    std::string expected;
-    for (const Word<E>& word : words) {
-      if (word.text == text) return word.value;
-      expected += (expected.empty() ? "\"" : ", \"") + std::string(word.text) + "\"";
-    }
-    if (value_ != nullptr) Expected("one of " + expected);
-    return words[0].value;
-  }
-  bool IsNull() const { return value_ == nullptr || value_->is_null(); }
-  std::optional<TimePoint> Time() const {
-    if (IsNull()) return std::nullopt;
-    return TimePoint(Duration(Integer<int64_t>()));
-  }
-  std::vector<Reader> Array() const {
-    std::vector<Reader> items;
-    if (value_ == nullptr) return items;
-    if (!value_->is_array()) {
-      Expected("an array");
-      return items;
-    }
-    for (const json::value& item : value_->get_array()) {
-      items.emplace_back(&item, fmt::format("{}[{}]", path_, items.size()), status_);
-    }
-    return items;
-  }
-  std::vector<std::string> Texts() const {
-    std::vector<std::string> texts;
-    for (const Reader& item : Array()) texts.push_back(item.Text());
-    return texts;
-  }
-  std::map<std::string, uint32_t> Counts() const {
-    std::map<std::string, uint32_t> counts;
-    const json::object* object = AsObject();
-    if (object == nullptr) return counts;
-    for (const auto& member : *object) {
-      const std::string name(member.key().data(), member.key().size());
-      counts[name] = Reader(&member.value(), path_ + "." + name, status_).Integer<uint32_t>();
-    }
-    return counts;
-  }
+  in.Done();
+  return blue_green;
+}
 
-  void Expected(std::string_view what) const {
-    Fail(path_.empty() ? "the text" : path_,
-         fmt::format("is {}, expected {}", json::serialize(*value_).substr(0, 80), what));
+RolloutStep ReadStep(Reader in) {
+  RolloutStep step;
+  if (in.Has("setWeight")) {
+    step = SetWeight{in["setWeight"].Integer<uint32_t>()};
+  } else if (in.Has("analysis")) {
+    step = ReadAnalysis(in["analysis"]);
+  } else {
+    const Reader pause = in["pauseMs"];
+    step = Pause{};
+    if (!pause.IsNull()) step = Pause{Duration(pause.Integer<int64_t>())};
   }
+  in.Done();
+  return step;
+}
 
- private:
-  void Fail(std::string_view path, std::string_view problem) const {
-    if (status_.ok()) status_ = Error(absl::StatusCode::kDataLoss, "rollout state: {} {}", path, problem);
-  }
-  const json::object* AsObject() const {
-    if (value_ == nullptr) return nullptr;
-    if (value_->is_object()) return &value_->get_object();
-    Expected("an object");
-    return nullptr;
-  }
-
-  const json::value* value_;  // null after an error
-  std::string path_;
-  Status& status_;
-  std::set<std::string> asked_;
-};
-
-Spec ReadSpec(Reader in) {
+Spec ReadSpec(Reader in, uint64_t version) {
   Spec spec;
   spec.revision = in["revision"].Text();
-  for (Reader step : in["steps"].Array()) {
-    if (step.Has("setWeight")) {
-      spec.steps.push_back(SetWeight{step["setWeight"].Integer<uint32_t>()});
-    } else {
-      const Reader pause = step["pauseMs"];
-      Pause read;
-      if (!pause.IsNull()) read.duration = Duration(pause.Integer<int64_t>());
-      spec.steps.push_back(read);
-    }
-    step.Done();
-  }
+  for (const Reader& step : in["steps"].Array()) spec.steps.push_back(ReadStep(step));
   spec.max_weight = in["maxWeight"].Integer<uint32_t>();
   spec.paused = in["paused"].Bool();
+  if (version >= 2) {
+    const Reader blue_green = in["blueGreen"];
+    if (!blue_green.IsNull()) spec.blue_green = ReadBlueGreen(blue_green, version);
+  }
+  if (version >= 3) {
+    Reader background = in["background"];
+    if (!background.IsNull()) {
+      spec.background = {ReadAnalysis(background["analysis"]),
+                         background["startingStep"].Integer<uint32_t>()};
+      background.Done();
+    }
+  }
   in.Done();
   return spec;
 }
@@ -231,9 +212,17 @@ std::string ToJson(const State& state) {
       {"stable", state.stable},
       {"canary", state.canary},
       {"history", ToValue(state.history)},
+      {"previous", state.previous},
+      {"previousUntilMs", ToValue(state.previous_until)},
       {"step", state.step},
       {"finishing", state.finishing},
       {"aborted", state.aborted},
+      {"full", state.full},
+      {"reason", state.reason},
+      {"attempt", state.attempt},
+      {"backgroundRuns", state.background_runs},
+      {"foreground", ToValue(state.foreground)},
+      {"background", ToValue(state.background)},
       {"hold", TextOf(state.hold, kHolds)},
       {"manualWeight", state.manual_weight ? json::value(*state.manual_weight) : json::value(nullptr)},
       {"pauseStartedMs", ToValue(state.pause_started)},
@@ -243,6 +232,7 @@ std::string ToJson(const State& state) {
       {"publishedMaxWeight", state.published_max_weight},
       {"publishedStable", state.published_stable},
       {"publishedCanary", state.published_canary},
+      {"publishedPrevious", state.published_previous},
       {"generation", state.generation},
       {"delivery", TextOf(state.delivery, kDeliveries)},
       {"acks", ToValue(state.acks)},
@@ -265,20 +255,33 @@ Result<State> FromJson(std::string_view text) {
   Reader in(&value, "", status);
   const auto version = in["version"].Integer<uint64_t>();
   RETURN_IF_ERROR(status);
-  if (version != kVersion) {
+  if (version < kOldest || version > kVersion) {
     return Error(absl::StatusCode::kDataLoss,
-                 "rollout state: version is {}, expected {}; use the controller that wrote it", version,
-                 kVersion);
+                 "rollout state: version is {}, expected {} to {}; use the controller that wrote it", version,
+                 kOldest, kVersion);
   }
   State state;
-  state.spec = ReadSpec(in["spec"]);
-  state.given = ReadSpec(in["given"]);
+  state.spec = ReadSpec(in["spec"], version);
+  state.given = ReadSpec(in["given"], version);
   state.stable = in["stable"].Text();
   state.canary = in["canary"].Text();
   state.history = in["history"].Texts();
+  if (version >= 2) {
+    state.previous = in["previous"].Text();
+    state.previous_until = in["previousUntilMs"].Time();
+    state.published_previous = in["publishedPrevious"].Text();
+  }
   state.step = in["step"].Integer<uint32_t>();
   state.finishing = in["finishing"].Bool();
   state.aborted = in["aborted"].Bool();
+  if (version >= 3) {
+    state.full = in["full"].Bool();
+    state.reason = in["reason"].Text();
+    state.attempt = in["attempt"].Integer<uint32_t>();
+    state.background_runs = in["backgroundRuns"].Integer<uint32_t>();
+    state.foreground = ReadRun(in["foreground"]);
+    state.background = ReadRun(in["background"]);
+  }
   state.hold = in["hold"].OneOf(kHolds);
   const Reader manual_weight = in["manualWeight"];
   if (!manual_weight.IsNull()) state.manual_weight = manual_weight.Integer<uint32_t>();

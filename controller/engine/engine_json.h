@@ -9,9 +9,9 @@
 
 namespace weir::engine {
 
-/// {"version": 1, ...}; FromJson(ToJson(s)) == s.
+/// {"version": 3, ...}; FromJson(ToJson(s)) == s.
 std::string ToJson(const State& state);
-/// DATA_LOSS naming the field for text that is not such a state, or of another version.
+/// DATA_LOSS naming the field for text that is not such a state, or of a version it does not know.
 Result<State> FromJson(std::string_view json);
 
 }  // namespace weir::engine

@@ -283,8 +283,6 @@ void ReadMetrics(const Cursor& spec, analysis::Template& read) {
   }
 }
 
-}  // namespace
-
 std::vector<Argument> ReadArguments(const Cursor& list) {
   std::vector<Argument> arguments;
   const auto items = list.Items();
@@ -350,6 +348,8 @@ std::vector<std::string> ReadTemplateNames(const Cursor& list) {
   }
   return names;
 }
+
+}  // namespace
 
 AnalysisTemplate ReadAnalysisTemplate(const Cursor& document, const Metadata& metadata) {
   AnalysisTemplate read;

@@ -1,5 +1,6 @@
 // Argo's spellings of durations, and steps in words.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <charconv>
 
@@ -64,6 +65,9 @@ std::string FormatDuration(milliseconds duration) {
 std::string StepText(const engine::RolloutStep& step) {
   if (const auto* weight = std::get_if<engine::SetWeight>(&step)) {
     return fmt::format("setWeight: {}", weight->weight);
+  }
+  if (const auto* analysis = std::get_if<engine::Analysis>(&step)) {
+    return fmt::format("analysis: {}", fmt::join(analysis->templates, ", "));
   }
   const auto& pause = std::get<engine::Pause>(step);
   return pause.duration ? fmt::format("pause: {}", FormatDuration(*pause.duration)) : "pause";

@@ -2,7 +2,9 @@
 // only if there was no complaint.
 #pragma once
 
+#include <chrono>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -17,6 +19,7 @@ inline constexpr size_t kMaxBackends = 16;
 struct Metadata {
   ObjectKey key;
   std::map<std::string, std::string> labels;
+  bool http = false;  // a Service's annotation weir.dev/l7: http
 };
 
 /// metadata as Kubernetes writes it; a namespace that is not given is "default". `service` names are RFC 1123
@@ -35,6 +38,9 @@ bool IsLabelName(std::string_view text);
 /// A required name of a Service in the object's own namespace; "" after a complaint.
 std::string ReadServiceName(const Cursor& map, std::string_view field);
 
+/// A duration above 0: 10 or "10s"; nullopt after a complaint, which ends in `if_zero` for 0.
+std::optional<std::chrono::milliseconds> ReadDuration(const Cursor& field, std::string_view if_zero);
+
 // `document` has fields of its kind only: apiVersion, kind and metadata are read already.
 Service ReadService(const Cursor& document, const Metadata& metadata);
 EndpointSlice ReadEndpointSlice(const Cursor& document, const Metadata& metadata);
@@ -42,11 +48,5 @@ Rollout ReadRollout(const Cursor& document, const Metadata& metadata);
 /// `quantities`: v1alpha1, whose weights are Kubernetes quantities.
 TrafficSplit ReadTrafficSplit(const Cursor& document, const Metadata& metadata, bool quantities);
 AnalysisTemplate ReadAnalysisTemplate(const Cursor& document, const Metadata& metadata);
-
-// Parts of it that a Rollout's analysis has too.
-std::vector<analysis::Argument> ReadArguments(const Cursor& list);   // args
-std::vector<std::string> ReadDryRun(const Cursor& list);             // dryRun: patterns of metric names
-std::vector<analysis::Retention> ReadRetention(const Cursor& list);  // measurementRetention
-std::vector<std::string> ReadTemplateNames(const Cursor& list);      // templates
 
 }  // namespace weir::model

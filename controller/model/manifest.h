@@ -33,7 +33,7 @@ std::optional<std::chrono::milliseconds> ParseDuration(std::string_view text);
 /// "10s", "5m", "1h30m", "250ms".
 std::string FormatDuration(std::chrono::milliseconds duration);
 
-/// "setWeight: 20", "pause: 10s", "pause".
+/// "setWeight: 20", "pause: 10s", "pause", "analysis: NAME, NAME".
 std::string StepText(const engine::RolloutStep& step);
 
 }  // namespace weir::model

@@ -18,6 +18,9 @@ constexpr std::string_view kSubdomainRule =
     "digit (RFC "
     "1123)";
 
+constexpr std::string_view kL7Annotation = "weir.dev/l7";
+constexpr std::string_view kL7Remedy = "HTTP/1.x in plaintext is what can be measured; or remove it";
+
 void ReadLabels(const Cursor& labels, Metadata& metadata) {
   for (const auto& [name, value] : labels.Entries()) {
     if (!IsLabelName(name)) {
@@ -101,7 +104,13 @@ Metadata ReadMetadata(const Cursor& document, bool service) {
   }
   if (const auto labels = map->Find("labels")) ReadLabels(*labels, metadata);
   if (const auto annotations = map->Find("annotations")) {
-    for (const auto& [name, value] : annotations->Entries()) value.String();
+    for (const auto& [name, value] : annotations->Entries()) {
+      if (service && name == kL7Annotation) {
+        metadata.http = value.OneOf({"http"}, kL7Remedy).has_value();
+      } else {
+        value.String();
+      }
+    }
   }
   return metadata;
 }

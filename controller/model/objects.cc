@@ -43,6 +43,18 @@ void ObjectSet::Put(const Object& object) {
       object);
 }
 
+std::optional<Object> ObjectSet::Get(std::string_view kind, const ObjectKey& key) const {
+  const auto find = [&key](const auto& map) -> std::optional<Object> {
+    const auto found = map.find(key);
+    return found == map.end() ? std::nullopt : std::optional<Object>(found->second);
+  };
+  if (kind == "Service") return find(services);
+  if (kind == "EndpointSlice") return find(slices);
+  if (kind == "Rollout") return find(rollouts);
+  if (kind == "TrafficSplit") return find(splits);
+  return std::nullopt;
+}
+
 bool ObjectSet::Remove(std::string_view kind, const ObjectKey& key) {
   if (kind == "Service") return services.erase(key) > 0;
   if (kind == "EndpointSlice") return slices.erase(key) > 0;

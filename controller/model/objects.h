@@ -27,6 +27,7 @@ struct ServicePort {
   std::string name;  // empty only when it is the service's one port
   uint16_t port = 0;
   Protocol protocol = Protocol::kTcp;
+  bool http = false;  // TCP: plaintext HTTP/1.x, to be measured
   bool operator==(const ServicePort&) const = default;
 };
 
@@ -72,9 +73,10 @@ struct EndpointSlice {
 /// weir.dev/v1alpha1 Rollout.
 struct Rollout {
   ObjectKey key;
-  std::string service;
+  std::string service;          // the one that is divided or switched
+  std::string preview_service;  // blueGreen: leads to the new revision from the start; empty: none
   std::string revision_label = "pod-template-hash";
-  engine::Spec spec;  // revision, steps, max_weight, paused
+  engine::Spec spec;
   std::chrono::milliseconds ack_timeout{10'000};
   bool operator==(const Rollout&) const = default;
 };
@@ -117,6 +119,8 @@ struct ObjectSet {
 
   /// Inserts or replaces.
   void Put(const Object& object);
+  /// A copy; nullopt if there is no such object. Kind as KindOf gives it.
+  std::optional<Object> Get(std::string_view kind, const ObjectKey& key) const;
   /// False if there is no such object; kind as KindOf gives it.
   bool Remove(std::string_view kind, const ObjectKey& key);
 };

@@ -7,6 +7,7 @@
 
 #include "controller/model/kinds.h"
 #include "controller/model/manifest.h"
+#include "controller/model/rollout_analysis.h"
 
 namespace weir::model {
 namespace {
@@ -14,8 +15,6 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr std::string_view kRemove = "remove it";
-constexpr std::string_view kNoAnalysis = "Weir does not carry out analysis yet";
-constexpr std::string_view kWatch = "use a pause and promote or abort by hand";
 constexpr std::string_view kStandalone = "it needs Kubernetes, which Weir does not read yet";
 constexpr std::string_view kNameRevision = "name the revision in spec.revision";
 constexpr std::string_view kNoScaling = "Weir does not scale pods";
@@ -36,14 +35,9 @@ constexpr Refusal kSpecRefused[] = {
      "use weirctl status --timeout"},
     {"progressDeadlineAbort", "Weir has no deadline for progress yet", "use weirctl status --timeout"},
     {"rollbackWindow", "Weir does not skip steps on the way back yet", "use weirctl promote --full"},
-    {"analysis", kNoAnalysis, kRemove},
-};
-constexpr Refusal kStrategyRefused[] = {
-    {"blueGreen", "Weir does not carry out blue-green yet",
-     "use canary with steps setWeight: 0, pause: {}, setWeight: 100"},
+    {"analysis", "the last runs of a rollout are kept", kRemove},
 };
 constexpr Refusal kCanaryRefused[] = {
-    {"analysis", kNoAnalysis, kWatch},
     {"canaryService", kByService, kRemove},
     {"stableService", kByService, kRemove},
     {"maxSurge", kNoScaling, kRemove},
@@ -59,6 +53,16 @@ constexpr Refusal kCanaryRefused[] = {
     {"stableMetadata", "Weir does not write pods' metadata", kRemove},
     {"pingPong", kByService, kRemove},
 };
+constexpr Refusal kBlueGreenRefused[] = {
+    {"previewReplicaCount", kNoScaling, kRemove},
+    {"maxUnavailable", kNoScaling, kRemove},
+    {"scaleDownDelayRevisionLimit", "Weir keeps one revision, the one before", kRemove},
+    {"abortScaleDownDelaySeconds", "Weir does not scale pods: what was aborted stays behind previewService",
+     kRemove},
+    {"antiAffinity", "Weir does not place pods", kRemove},
+    {"activeMetadata", "Weir does not write pods' metadata", kRemove},
+    {"previewMetadata", "Weir does not write pods' metadata", kRemove},
+};
 constexpr Refusal kRoutingRefused[] = {
     {"istio", kOwnRouting, kRemove},      {"nginx", kOwnRouting, kRemove},
     {"alb", kOwnRouting, kRemove},        {"smi", kOwnRouting, kRemove},
@@ -70,31 +74,16 @@ constexpr Refusal kStepRefused[] = {
     {"setCanaryScale", kNoScaling, "remove the step"},
     {"setHeaderRoute", "connect() sees addresses, not headers", "remove the step"},
     {"setMirrorRoute", "connect() opens one connection and cannot mirror it", "remove the step"},
-    {"analysis", kNoAnalysis, kWatch},
     {"experiment", "Weir does not carry out experiments yet", "remove the step"},
     {"plugin", "Weir does not run Argo's step plugins", "remove the step"},
     {"replicaProgressThreshold", kNoScaling, "remove the step"},
 };
-constexpr std::string_view kStepRule = "exactly one of setWeight, pause";
+constexpr int64_t kMaxSeconds = int64_t{365} * 24 * 3600;
 
-/// 10 or "10s".
-std::optional<milliseconds> ReadDuration(const Cursor& field, std::string_view if_zero) {
-  const YamlNode& node = field.node();
-  const bool integer = node.plain && TypeOfPlain(node.text) == PlainType::kInteger;
-  const bool text = !node.plain || TypeOfPlain(node.text) == PlainType::kString;
-  std::optional<milliseconds> duration;
-  if (node.kind == YamlNode::Kind::kScalar && (integer || text)) duration = ParseDuration(node.text);
-  if (!duration) {
-    field.Fail("a duration: seconds (10), or a string such as 10s, 5m, 1h30m or 250ms");
-  } else if (*duration == milliseconds{0}) {
-    field.Fail("a duration above 0", if_zero);
-    duration.reset();
-  }
-  return duration;
-}
+constexpr std::string_view kStepRule = "exactly one of setWeight, pause, analysis";
 
 std::optional<engine::RolloutStep> ReadStep(const Cursor& step, uint32_t max_weight) {
-  if (!step.ExpectMap({"setWeight", "pause"}, kStepRefused)) return std::nullopt;
+  if (!step.ExpectMap({"setWeight", "pause", "analysis"}, kStepRefused)) return std::nullopt;
   const auto& entries = step.node().entries;
   if (entries.size() != 1) {
     std::string found = entries.empty() ? "an empty step" : fmt::format("{} fields:", entries.size());
@@ -111,6 +100,11 @@ std::optional<engine::RolloutStep> ReadStep(const Cursor& step, uint32_t max_wei
     if (!value) return std::nullopt;
     return engine::SetWeight{static_cast<uint32_t>(*value)};
   }
+  if (entries[0].key == "analysis") {
+    const auto analysis = step.Require("analysis", "a map with templates");
+    if (!analysis) return std::nullopt;
+    return ReadAnalysis(*analysis);
+  }
   if (entries[0].key != "pause") return std::nullopt;  // has been refused
   const auto pause = step.Require("pause", "{} or {duration: ...}", "to wait until promoted write pause: {}");
   if (!pause || !pause->ExpectMap({"duration"})) return std::nullopt;
@@ -123,22 +117,114 @@ std::optional<engine::RolloutStep> ReadStep(const Cursor& step, uint32_t max_wei
 }
 
 void ReadCanary(const Cursor& canary, engine::Spec& spec) {
-  if (!canary.ExpectMap({"steps", "trafficRouting"}, kCanaryRefused)) return;
+  if (!canary.ExpectMap({"steps", "trafficRouting", "analysis"}, kCanaryRefused)) return;
   if (const auto routing = canary.Find("trafficRouting");
       routing && routing->ExpectMap({"maxTrafficWeight"}, kRoutingRefused)) {
     if (const auto max = routing->Find("maxTrafficWeight")) {
       spec.max_weight = static_cast<uint32_t>(max->Integer(1, kMaxWeight).value_or(spec.max_weight));
     }
   }
-  const auto steps = canary.Find("steps");
-  if (!steps) return;  // straight to all traffic
-  const auto items = steps->Items();
-  for (const Cursor& item : items) {
-    if (auto step = ReadStep(item, spec.max_weight)) spec.steps.push_back(*step);
+  size_t count = 0;
+  if (const auto steps = canary.Find("steps")) {  // else straight to all traffic
+    const auto items = steps->Items();
+    count = items.size();
+    for (const Cursor& item : items) {
+      if (auto step = ReadStep(item, spec.max_weight)) spec.steps.push_back(*std::move(step));
+    }
+  }
+  if (const auto analysis = canary.Find("analysis"))
+    spec.background = ReadBackgroundAnalysis(*analysis, count);
+}
+
+/// The pause before the flip, if there is one.
+std::optional<engine::Pause> ReadPromotion(const Cursor& blue_green) {
+  const auto seconds_field = blue_green.Find("autoPromotionSeconds");
+  const int64_t seconds = seconds_field ? seconds_field->Integer(0, kMaxSeconds).value_or(0) : 0;
+  if (blue_green.BooleanAt("autoPromotionEnabled").value_or(true)) {
+    if (seconds == 0) return std::nullopt;
+    return engine::Pause{std::chrono::seconds(seconds)};
+  }
+  if (seconds > 0) {
+    // Argo's documents and Argo's controller do not agree on what this means.
+    seconds_field->Fail("it left out beside autoPromotionEnabled: false",
+                        "to promote after this time leave autoPromotionEnabled out; to promote by hand only, "
+                        "autoPromotionSeconds");
+  }
+  return engine::Pause{};
+}
+
+void ReadBlueGreen(const Cursor& blue_green, Rollout& rollout) {
+  if (!blue_green.ExpectMap(
+          {"activeService", "previewService", "autoPromotionEnabled", "autoPromotionSeconds",
+           "scaleDownDelaySeconds", "prePromotionAnalysis", "postPromotionAnalysis"},
+          kBlueGreenRefused)) {
+    return;
+  }
+  if (blue_green.Find("activeService")) {
+    const std::string active = ReadServiceName(blue_green, "activeService");
+    if (rollout.service.empty()) rollout.service = active;
+    if (active != rollout.service) {
+      blue_green.Find("activeService")
+          ->Fail(fmt::format("{}, as spec.service says", Quote(rollout.service)), "name the Service once");
+    }
+  } else if (rollout.service.empty()) {
+    blue_green.Require("activeService", "the name of the Service whose traffic is switched",
+                       "or give it in spec.service");
+  }
+  if (blue_green.Find("previewService")) {
+    rollout.preview_service = ReadServiceName(blue_green, "previewService");
+    if (!rollout.preview_service.empty() && rollout.preview_service == rollout.service) {
+      blue_green.Find("previewService")->Fail("another Service than the active one");
+    }
+  }
+  if (const auto analysis = blue_green.Find("prePromotionAnalysis"))
+    rollout.spec.steps.push_back(ReadAnalysis(*analysis));
+  if (const auto pause = ReadPromotion(blue_green)) rollout.spec.steps.push_back(*pause);
+  rollout.spec.blue_green.emplace();
+  if (const auto analysis = blue_green.Find("postPromotionAnalysis"))
+    rollout.spec.blue_green->post_promotion = ReadAnalysis(*analysis);
+  if (const auto delay = blue_green.Find("scaleDownDelaySeconds")) {
+    if (const auto seconds = delay->Integer(0, kMaxSeconds))
+      rollout.spec.blue_green->scale_down_delay = std::chrono::seconds(*seconds);
+  }
+}
+
+/// One of canary and blueGreen.
+void ReadStrategy(const Cursor& strategy, Rollout& rollout) {
+  if (!strategy.ExpectMap({"canary", "blueGreen"})) return;
+  const auto canary = strategy.Find("canary");
+  const auto blue_green = strategy.Find("blueGreen");
+  if (canary && blue_green) {
+    strategy.FailText(Complaint("canary and blueGreen", "one of the two", "remove the other"));
+  } else if (blue_green) {
+    ReadBlueGreen(*blue_green, rollout);
+  } else if (canary) {
+    ReadCanary(*canary, rollout.spec);
+  } else {
+    const auto& entries = strategy.node().entries;
+    // An unknown field has been complained about already.
+    if (entries.empty() || entries[0].key == "canary" || entries[0].key == "blueGreen") {
+      strategy.Require("canary", "a map with steps", "for no steps at all write canary: {}");
+    }
   }
 }
 
 }  // namespace
+
+std::optional<milliseconds> ReadDuration(const Cursor& field, std::string_view if_zero) {
+  const YamlNode& node = field.node();
+  const bool integer = node.plain && TypeOfPlain(node.text) == PlainType::kInteger;
+  const bool text = !node.plain || TypeOfPlain(node.text) == PlainType::kString;
+  std::optional<milliseconds> duration;
+  if (node.kind == YamlNode::Kind::kScalar && (integer || text)) duration = ParseDuration(node.text);
+  if (!duration) {
+    field.Fail("a duration: seconds (10), or a string such as 10s, 5m, 1h30m or 250ms");
+  } else if (*duration == milliseconds{0}) {
+    field.Fail("a duration above 0", if_zero);
+    duration.reset();
+  }
+  return duration;
+}
 
 Rollout ReadRollout(const Cursor& document, const Metadata& metadata) {
   Rollout rollout;
@@ -149,7 +235,12 @@ Rollout ReadRollout(const Cursor& document, const Metadata& metadata) {
                                 kSpecRefused)) {
     return rollout;
   }
-  rollout.service = ReadServiceName(*spec, "service");
+  const auto strategy = spec->Require("strategy", "a map with canary or blueGreen",
+                                      "for no steps at all write strategy: {canary: {}}");
+  // blueGreen may name it in activeService.
+  if (spec->Find("service") || !strategy || !strategy->Find("blueGreen")) {
+    rollout.service = ReadServiceName(*spec, "service");
+  }
   if (const auto label = spec->StringAt("revisionLabel")) {
     if (!IsLabelName(*label))
       spec->Find("revisionLabel")->Fail("the name of a label", "such as pod-template-hash");
@@ -170,17 +261,7 @@ Rollout ReadRollout(const Cursor& document, const Metadata& metadata) {
   if (const auto timeout = spec->Find("ackTimeout")) {
     rollout.ack_timeout = ReadDuration(*timeout, "leave it out for 10s").value_or(rollout.ack_timeout);
   }
-  const auto strategy =
-      spec->Require("strategy", "a map with canary", "for no steps at all write strategy: {canary: {}}");
-  if (strategy && strategy->ExpectMap({"canary"}, kStrategyRefused)) {
-    const bool other = !strategy->node().entries.empty() && !strategy->Find("canary");
-    const bool null_canary = other && strategy->node().entries[0].key == "canary";
-    if (const auto canary = strategy->Find("canary")) {
-      ReadCanary(*canary, rollout.spec);
-    } else if (!other || null_canary) {
-      strategy->Require("canary", "a map with steps", "for no steps at all write canary: {}");
-    }
-  }
+  if (strategy) ReadStrategy(*strategy, rollout);
   return rollout;
 }
 

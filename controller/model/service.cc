@@ -66,7 +66,8 @@ void ReadFamilies(const Cursor& spec, const Service& service) {
   }
 }
 
-ServicePort ReadPort(const Cursor& item, bool only) {
+/// `http`: the Service asks for all its TCP ports. One that says it speaks something else is not meant.
+ServicePort ReadPort(const Cursor& item, bool only, bool http) {
   ServicePort port;
   if (!item.ExpectMap({"name", "port", "protocol", "targetPort", "nodePort", "appProtocol"})) return port;
   if (const auto number = item.Require("port", "an integer from 1 to 65535")) {
@@ -82,7 +83,10 @@ ServicePort ReadPort(const Cursor& item, bool only) {
     item.Find("name")->Fail("at most 63 lower-case letters, digits and '-'");
   }
   if (const auto node_port = item.Find("nodePort")) node_port->Integer(0, 65535);
-  item.StringAt("appProtocol");
+  // Kubernetes' word: values that are not http (https, grpc, kubernetes.io/h2c) are none of HTTP/1.x in
+  // plaintext.
+  const auto app_protocol = item.StringAt("appProtocol");
+  port.http = port.protocol == Protocol::kTcp && (app_protocol ? *app_protocol == "http" : http);
   if (const auto target = item.Find("targetPort")) {
     const YamlNode& node = target->node();
     const bool number = node.plain && TypeOfPlain(node.text) != PlainType::kString;
@@ -95,7 +99,7 @@ ServicePort ReadPort(const Cursor& item, bool only) {
   return port;
 }
 
-void ReadPorts(const Cursor& spec, Service& service) {
+void ReadPorts(const Cursor& spec, bool http, Service& service) {
   const auto ports = spec.Require("ports", "a list of at least one port");
   if (!ports) return;
   const auto items = ports->Items();
@@ -104,7 +108,7 @@ void ReadPorts(const Cursor& spec, Service& service) {
   std::set<std::string> names;
   std::set<std::pair<uint16_t, Protocol>> numbers;
   for (const Cursor& item : items) {
-    ServicePort port = ReadPort(item, items.size() == 1);
+    ServicePort port = ReadPort(item, items.size() == 1, http);
     if (!port.name.empty() && !names.insert(port.name).second) {
       item.Find("name")->Fail("names that differ", "rename one of the ports");
     }
@@ -180,7 +184,7 @@ Service ReadService(const Cursor& document, const Metadata& metadata) {
   spec->BooleanAt("publishNotReadyAddresses");
   ReadClusterIps(*spec, service);
   ReadFamilies(*spec, service);
-  ReadPorts(*spec, service);
+  ReadPorts(*spec, metadata.http, service);
   ReadAffinity(*spec, service);
   return service;
 }

@@ -1,27 +1,15 @@
 // The rules between objects. One pass over each kind: linear in what there is, but for the log of the maps.
 #include <fmt/format.h>
 
-#include <functional>
-#include <unordered_map>
+#include <algorithm>
 
 #include "controller/model/manifest.h"
+#include "controller/model/vip_index.h"
 #include "controller/model/yaml_reader.h"
 
 namespace weir::model {
 namespace {
 
-struct Dialled {
-  IpAddress address;
-  uint16_t port = 0;
-  Protocol protocol = Protocol::kTcp;
-  bool operator==(const Dialled&) const = default;
-};
-struct DialledHash {
-  size_t operator()(const Dialled& dialled) const noexcept {
-    const size_t rest = static_cast<size_t>(dialled.port) << 8 | static_cast<size_t>(dialled.protocol);
-    return std::hash<IpAddress>{}(dialled.address) ^ rest * 0x9e3779b97f4a7c15ULL;
-  }
-};
 std::string ToText(const Dialled& dialled) {
   return fmt::format("{}/{}", ToString(SocketAddress{dialled.address, dialled.port}),
                      ProtocolName(dialled.protocol));
@@ -31,22 +19,35 @@ std::string_view FamilyName(AddressFamily family) { return family == AddressFami
 
 class Checker {
  public:
-  explicit Checker(const ObjectSet& objects) : objects_(objects) {}
+  /// `vips` of these objects.
+  Checker(const ObjectSet& objects, const VipIndex& vips) : objects_(objects), vips_(vips) {}
 
-  Status Run() {
+  Status CheckAll() {
     for (const auto& [key, service] : objects_.services) CheckService(service);
     for (const auto& [key, slice] : objects_.slices) CheckSlice(slice);
     for (const auto& [key, rollout] : objects_.rollouts) CheckRollout(rollout);
     for (const auto& [key, split] : objects_.splits) CheckSplit(split);
+    return Verdict();
+  }
+
+  Status CheckSlices(const std::vector<ObjectKey>& keys) {
+    for (const ObjectKey& key : keys) {
+      const auto slice = objects_.slices.find(key);
+      if (slice != objects_.slices.end()) CheckSlice(slice->second);
+    }
+    return Verdict();
+  }
+
+ private:
+  static constexpr size_t kMaxErrors = 1000;
+
+  Status Verdict() {
     if (count_ == 0) return OkStatus();
     if (count_ > kMaxErrors) {
       text_ += fmt::format("\nfound {} errors more, expected none; mend these first", count_ - kMaxErrors);
     }
     return Status(absl::StatusCode::kInvalidArgument, text_);
   }
-
- private:
-  static constexpr size_t kMaxErrors = 1000;
 
   void Add(std::string_view kind, const ObjectKey& key, std::string_view field, std::string_view complaint) {
     if (++count_ > kMaxErrors) return;
@@ -57,10 +58,10 @@ class Checker {
     for (const IpAddress& address : service.cluster_ips) {
       for (const ServicePort& port : service.ports) {
         const Dialled dialled{address, port.port, port.protocol};
-        const auto [other, is_new] = vips_.emplace(dialled, &service.key);
-        if (is_new) continue;
+        const ObjectKey* owner = vips_.at(dialled);
+        if (owner == &service.key) continue;
         Add("Service", service.key, "spec.clusterIP",
-            Complaint(fmt::format("{}, which Service {} has too", ToText(dialled), ToString(*other->second)),
+            Complaint(fmt::format("{}, which Service {} has too", ToText(dialled), ToString(*owner)),
                       "an address and port that no other Service has", "choose another clusterIP or port"));
       }
     }
@@ -104,12 +105,59 @@ class Checker {
 
   void CheckRollout(const Rollout& rollout) {
     CheckExists("Rollout", rollout.key, "spec.service", rollout.service);
-    CheckOwner("Rollout", rollout.key, rollout.service);
+    CheckOwner("Rollout", rollout.key, "spec.service", rollout.service);
+    if (!rollout.preview_service.empty()) CheckPreview(rollout);
+    RefuseAnalysis(rollout);
+  }
+
+  /// Until the controller can carry out what the engine asks for.
+  void RefuseAnalysis(const Rollout& rollout) {
+    const auto refuse = [&](std::string_view field, std::string_view remedy) {
+      Add("Rollout", rollout.key, field,
+          Complaint("analysis", "it left out: Weir does not carry out analysis yet", remedy));
+    };
+    const bool canary = !rollout.spec.blue_green;
+    for (size_t i = 0; i < rollout.spec.steps.size(); ++i) {
+      if (!std::holds_alternative<engine::Analysis>(rollout.spec.steps[i])) continue;
+      if (canary) {
+        refuse(fmt::format("spec.strategy.canary.steps[{}].analysis", i),
+               "use a pause and promote or abort by hand");
+      } else {
+        refuse("spec.strategy.blueGreen.prePromotionAnalysis",
+               "use autoPromotionEnabled: false and promote by hand");
+      }
+    }
+    if (rollout.spec.background)
+      refuse("spec.strategy.canary.analysis", "use a pause and promote or abort by hand");
+    if (!canary && rollout.spec.blue_green->post_promotion) {
+      refuse("spec.strategy.blueGreen.postPromotionAnalysis",
+             "watch the flip, and abort within scaleDownDelaySeconds");
+    }
+  }
+
+  void CheckPreview(const Rollout& rollout) {
+    constexpr std::string_view kField = "spec.strategy.blueGreen.previewService";
+    CheckExists("Rollout", rollout.key, kField, rollout.preview_service);
+    CheckOwner("Rollout", rollout.key, kField, rollout.preview_service);
+    const auto preview = objects_.services.find(ObjectKey{rollout.key.ns, rollout.preview_service});
+    const auto active = objects_.services.find(ObjectKey{rollout.key.ns, rollout.service});
+    if (preview == objects_.services.end() || active == objects_.services.end()) return;
+    for (const ServicePort& port : preview->second.ports) {
+      const auto same = [&port](const ServicePort& other) {
+        return other.name == port.name && other.protocol == port.protocol;
+      };
+      if (std::ranges::any_of(active->second.ports, same)) continue;
+      Add("Rollout", rollout.key, kField,
+          Complaint(fmt::format("Service {} with a port {} ({}), which Service {} has not",
+                                ToString(preview->first), Quote(port.name), ProtocolName(port.protocol),
+                                ToString(active->first)),
+                    "ports of the same names", "name the port as the active Service does"));
+    }
   }
 
   void CheckSplit(const TrafficSplit& split) {
     CheckExists("TrafficSplit", split.key, "spec.service", split.service);
-    CheckOwner("TrafficSplit", split.key, split.service);
+    CheckOwner("TrafficSplit", split.key, "spec.service", split.service);
     for (size_t i = 0; i < split.backends.size(); ++i) {
       CheckExists("TrafficSplit", split.key, fmt::format("spec.backends[{}].service", i),
                   split.backends[i].service);
@@ -117,10 +165,11 @@ class Checker {
   }
 
   /// One object divides a Service.
-  void CheckOwner(std::string_view kind, const ObjectKey& key, const std::string& service) {
+  void CheckOwner(std::string_view kind, const ObjectKey& key, std::string_view field,
+                  const std::string& service) {
     const auto [owner, is_new] = owners_.emplace(ObjectKey{key.ns, service}, Owner{kind, &key});
     if (is_new) return;
-    Add(kind, key, "spec.service",
+    Add(kind, key, field,
         Complaint(fmt::format("Service {}/{}, which {} {} divides already", key.ns, service,
                               owner->second.kind, ToString(*owner->second.key)),
                   "a Service that no other Rollout or TrafficSplit divides", "remove one of the two"));
@@ -132,7 +181,7 @@ class Checker {
   };
 
   const ObjectSet& objects_;
-  std::unordered_map<Dialled, const ObjectKey*, DialledHash> vips_;
+  const VipIndex& vips_;
   std::map<ObjectKey, Owner> owners_;
   std::string text_;
   size_t count_ = 0;
@@ -140,6 +189,21 @@ class Checker {
 
 }  // namespace
 
-Status ValidateSet(const ObjectSet& objects) { return Checker(objects).Run(); }
+VipIndex MakeVipIndex(const ObjectSet& objects) {
+  VipIndex vips;
+  for (const auto& [key, service] : objects.services) {
+    for (const IpAddress& address : service.cluster_ips) {
+      for (const ServicePort& port : service.ports)
+        vips.emplace(Dialled{address, port.port, port.protocol}, &service.key);
+    }
+  }
+  return vips;
+}
+
+Status ValidateSet(const ObjectSet& objects) { return Checker(objects, MakeVipIndex(objects)).CheckAll(); }
+
+Status ValidateSlices(const ObjectSet& objects, const VipIndex& vips, const std::vector<ObjectKey>& slices) {
+  return Checker(objects, vips).CheckSlices(slices);
+}
 
 }  // namespace weir::model

@@ -28,5 +28,6 @@ int main(int argc, char** argv) {
       argc, argv,
       {{"agent", [](bool quick) { WithDirectory(quick, weir::bench::BenchAgent); }},
        {"streams", [](bool quick) { WithDirectory(quick, weir::bench::BenchStreams); }},
+       {"telemetry", [](bool quick) { WithDirectory(quick, weir::bench::BenchTelemetry); }},
        {"end-to-end", [](bool quick) { WithDirectory(quick, weir::bench::BenchEndToEnd); }}});
 }

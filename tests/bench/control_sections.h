@@ -23,5 +23,7 @@ void BenchAgent(const ControlSettings& settings);
 /// One real controller with 10,000 services, one real agent.
 void BenchEndToEnd(const ControlSettings& settings);
 void BenchStreams(const ControlSettings& settings);
+/// No program and no gRPC: the room of the controller that takes agents' counters.
+void BenchTelemetry(const ControlSettings& settings);
 
 }  // namespace weir::bench

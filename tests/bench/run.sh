@@ -4,7 +4,7 @@
 #   tests/bench/run.sh [--quick] [SECTION...]
 #
 #   --quick    fewer sizes and rounds: below three minutes, where the whole takes up to fifteen
-#   SECTION    only these: connect deviation change sync throughput agent streams end-to-end
+#   SECTION    only these: connect deviation change sync throughput agent streams telemetry end-to-end scrape
 #
 # As root. Exit status: 0 when everything could be measured; what takes longer than its target is for the reader to see.
 set -euo pipefail
@@ -19,22 +19,25 @@ die() {
 quick=()
 datapath=()
 control=()
+scrape=false
 while (($# > 0)); do
   case $1 in
     --quick) quick=(--quick) ;;
     connect | deviation | change | sync | throughput) datapath+=("$1") ;;
-    agent | streams | end-to-end) control+=("$1") ;;
+    agent | streams | telemetry | end-to-end) control+=("$1") ;;
+    scrape) scrape=true ;;
     -h | --help)
       sed -n '2,9s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
-    *) die "unknown argument $1 (known: --quick connect deviation change sync throughput agent streams end-to-end)" ;;
+    *) die "unknown argument $1 (known: --quick connect deviation change sync throughput agent streams telemetry end-to-end scrape)" ;;
   esac
   shift
 done
-if ((${#datapath[@]} + ${#control[@]} == 0)); then
+if ((${#datapath[@]} + ${#control[@]} == 0)) && ! $scrape; then
   datapath=(connect deviation change sync throughput)
-  control=(agent streams end-to-end)
+  control=(agent streams telemetry end-to-end)
+  scrape=true
 fi
 ((EUID == 0)) || die 'found no root privilege; network namespaces, cgroups and BPF need it: run it with sudo'
 
@@ -49,7 +52,7 @@ build=build/bench
 mkdir -p "$build"
 {
   cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DWEIR_BUILD_BENCH=ON -DWEIR_BUILD_TESTS=OFF
-  cmake --build "$build" --target bench_datapath bench_control weir-agent weir-controller
+  cmake --build "$build" --target bench_datapath bench_control bench_scrape weir-agent weir-controller
 } >"$build/build.log" 2>&1 || { tail -n 40 "$build/build.log" >&2 && die "the build failed: $build/build.log"; }
 
 measure() {
@@ -58,6 +61,7 @@ measure() {
     "$(date -u +%Y-%m-%d)"
   if ((${#datapath[@]} > 0)); then "$build/bin/bench_datapath" "${quick[@]}" "${datapath[@]}" || return 1; fi
   if ((${#control[@]} > 0)); then "$build/bin/bench_control" "${quick[@]}" "${control[@]}" || return 1; fi
+  if $scrape; then "$build/bin/bench_scrape" || return 1; fi
   printf 'Load average at the end %s; the run took %d min %d s.\n' "$(cut -d ' ' -f 1-3 /proc/loadavg)" \
     $((SECONDS / 60)) $((SECONDS % 60))
 }

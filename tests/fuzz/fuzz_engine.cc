@@ -41,9 +41,16 @@ Spec AnySpec(Bytes& bytes) {
   spec.revision = AnyRevision(bytes);
   spec.max_weight = bytes.Below(4) == 0 ? 1000 : 100;
   spec.paused = bytes.Below(8) == 0;
+  if (bytes.Below(4) == 0)
+    spec.blue_green = BlueGreen{.scale_down_delay = std::chrono::seconds(bytes.Below(60))};
+  if (spec.blue_green && bytes.Below(2) == 0) spec.blue_green->post_promotion.emplace();
+  if (!spec.blue_green && bytes.Below(4) == 0) spec.background = {Analysis{}, bytes.Below(4)};
   const uint32_t steps = bytes.Below(5);
   for (uint32_t i = 0; i < steps; ++i) {
-    switch (bytes.Below(3)) {
+    switch (bytes.Below(4)) {
+      case 3:
+        spec.steps.push_back(Analysis{});
+        break;
       case 0:
         spec.steps.push_back(Pause{});
         break;
@@ -73,8 +80,20 @@ Acks AnyAcks(Bytes& bytes, uint64_t generation) {
   return acks;
 }
 
-Event AnyEvent(Bytes& bytes, const Spec& given, uint64_t generation) {
-  switch (bytes.Below(16)) {
+/// Of the run at work, or of none.
+AnalysisFinished AnyVerdict(Bytes& bytes, const State& state) {
+  AnalysisFinished verdict{"v1-1-step-1", static_cast<Outcome>(bytes.Below(4)), ""};
+  const auto& slot = bytes.Below(2) == 0 ? state.foreground : state.background;
+  if (slot) verdict.run_id = slot->id;
+  return verdict;
+}
+
+Event AnyEvent(Bytes& bytes, const State& state, uint64_t generation) {
+  const Spec& given = state.given;
+  switch (bytes.Below(18)) {
+    case 16:
+    case 17:
+      return AnyVerdict(bytes, state);
     case 0:
       return SpecChanged{AnySpec(bytes)};
     case 1: {
@@ -181,6 +200,9 @@ class World {
     Check(publish.stable != publish.canary, "stable and canary differ");
     Check(uint64_t{publish.stable_weight} + publish.canary_weight > 0, "the weights are never all zero");
     Check(!publish.canary.empty() || publish.canary_weight == 0, "no weight for nobody");
+    Check(publish.previous.empty() || (state_.spec.blue_green && publish.previous != publish.stable &&
+                                       publish.previous != publish.canary),
+          "only blue-green keeps a revision, and one that is not in the split already");
     if (!state_.canary.empty() && !may_raise && Share(publish, state_.canary) > 0) {
       Check(Share(publish, state_.canary) <= Share(in_force_, state_.canary),
             "no raise before all that count hold what went before");
@@ -200,9 +222,24 @@ class World {
               "a pause lasts as long as it says");
       }
     }
-    if (before.stable != state_.stable && !before.stable.empty()) {
+    const bool back = !before.previous.empty() && before.previous == state_.stable && state_.previous.empty();
+    if (back) {
+      Check(before.previous_until && now_ < *before.previous_until, "the way back ends when it should");
+      Check(in_force_.stable == state_.stable && in_force_.canary_weight == 0,
+            "the way back is one generation and waits for nobody");
+    } else if (before.stable != state_.stable && !before.stable.empty()) {
       Check(before.canary == state_.stable, "only the canary becomes stable");
       Check(may_raise && before.finishing, "stable changes when all that count hold the last weights");
+    }
+    for (const auto* slot : {&state_.foreground, &state_.background}) {
+      Check(!*slot || (!state_.canary.empty() && !state_.aborted), "no run without a rollout");
+    }
+    if (const auto* verdict = std::get_if<AnalysisFinished>(&event)) {
+      const bool bad = verdict->outcome == Outcome::kFailed || verdict->outcome == Outcome::kError;
+      for (const auto* slot : {&before.foreground, &before.background}) {
+        if (bad && *slot && (*slot)->id == verdict->run_id && !(*slot)->outcome)
+          Check(state_.aborted, "a bad verdict aborts");
+      }
     }
     if (std::holds_alternative<Abort>(event) && !rejected) Check(state_.aborted, "abort aborts");
   }
@@ -225,6 +262,7 @@ class World {
       Check(share == 0, "no weight for a revision without a ready endpoint");
     }
     if (state_.finishing) return;
+    if (state_.spec.blue_green) Check(share == 0, "blue-green gives nothing before the flip");
     uint64_t allowed = 0;
     for (uint32_t i = 0; i <= state_.step && i < state_.spec.steps.size(); ++i) {
       if (const auto* set = std::get_if<SetWeight>(&state_.spec.steps[i])) allowed = set->weight;
@@ -248,6 +286,8 @@ void CheckEnds(World& world) {
     world.Feed(AcksObserved{{.generation = world.generation(), .desired = 1, .acked = 1}});
     world.Pass(std::chrono::minutes(1));
     world.Feed(Tick{});
+    if (const auto& run = world.state().foreground; run && !run->outcome)
+      world.Feed(AnalysisFinished{run->id, Outcome::kSuccessful, ""});
     world.Feed(Promote{});
   }
   const State& state = world.state();
@@ -261,7 +301,7 @@ void Run(Bytes bytes) {
   World world;
   while (!bytes.empty()) {
     world.Pass(std::chrono::seconds(bytes.Below(20)));
-    world.Feed(AnyEvent(bytes, world.state().given, world.generation()));
+    world.Feed(AnyEvent(bytes, world.state(), world.generation()));
   }
   CheckEnds(world);
 }

@@ -239,6 +239,13 @@ void SimAgent::SendTelemetry(uint64_t connections) {
   Enqueue(message);
 }
 
+void SimAgent::Send(const v1::Telemetry& telemetry) {
+  std::unique_lock lock(mutex_);
+  v1::AgentMessage message;
+  *message.mutable_telemetry() = telemetry;
+  Enqueue(message);
+}
+
 SimAgent::View SimAgent::view() const {
   std::unique_lock lock(mutex_);
   return view_;

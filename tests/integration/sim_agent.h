@@ -58,6 +58,9 @@ class SimAgent {
   /// Sends counts for the present weights of the frontends held: `connections` to each variant.
   void SendTelemetry(uint64_t connections);
 
+  /// Sends this, whatever is held.
+  void Send(const v1::Telemetry& telemetry);
+
   struct View {
     bool connected = false;  // welcomed on the present stream
     std::string controller_id;

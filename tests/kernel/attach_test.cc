@@ -27,7 +27,7 @@ TEST_F(AttachTest, DetachLeavesTheKernelAsItWas) {
   ASSERT_OK(node_->Open());
   ASSERT_OK(node_->Apply(Split()));
   const PinnedObjects ours = FindPinned(node_->bpffs());
-  EXPECT_EQ(ours.links.size(), kHooks.size());
+  EXPECT_EQ(ours.links.size(), LinkCount());
   EXPECT_FALSE(ours.maps.empty());
   node_->Close();
   EXPECT_OK(datapath::KernelDatapath::Detach(node_->bpffs()));
@@ -86,7 +86,7 @@ TEST_F(AttachTest, CheckNoticesALinkThatIsGone) {
   ASSERT_OK(node_->Open());
   EXPECT_OK(node_->datapath().CheckAttached());
   const auto links = FindPinnedLinks(node_->bpffs());
-  ASSERT_EQ(links.size(), kHooks.size());
+  ASSERT_EQ(links.size(), LinkCount());
   for (const auto& link : links) {
     if (link.ends_with("connect4")) DetachPinnedLink(link);
   }

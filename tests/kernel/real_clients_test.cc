@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "tests/kernel/harness/figures.h"
 #include "tests/kernel/harness/fixture.h"
 
 namespace weir::kernel_test {
@@ -58,6 +59,42 @@ class RealClientsTest : public KernelTest {
     StartServer("nginx -e stderr -p " + directory_ + " -c " + directory_ + "/nginx.conf", stable_);
   }
 
+  /// nginx that answers with several codes and notes each.
+  void StartNginxOfManyCodes() {
+    std::ofstream(directory_ + "/nginx.conf")
+        << "daemon off; master_process off; error_log stderr; pid " << directory_ << "/pid;\n"
+        << "events { worker_connections 1024; }\n"
+        << "http { log_format c '$status'; client_body_temp_path " << directory_ << "/b; proxy_temp_path "
+        << directory_ << "/p; fastcgi_temp_path " << directory_ << "/f; uwsgi_temp_path " << directory_
+        << "/u; scgi_temp_path " << directory_ << "/s; keepalive_requests 1000000;\n"
+        << "split_clients $request_id $kind { 10% a; 10% b; 10% c; * d; }\n"
+        << "server { listen 127.1.0.1:8080; access_log " << directory_ << "/codes c;\n"
+        << "  location / { if ($kind = a) { return 404 'HTTP/1.1 500 x'; } if ($kind = b) { return 503 'x'; "
+           "}\n"
+        << "    if ($kind = c) { return 204; } return 200 'GET / HTTP/1.1\\r\\n'; } } }\n";
+    StartServer("nginx -e stderr -p " + directory_ + " -c " + directory_ + "/nginx.conf", stable_);
+  }
+
+  /// Responses by status code, from the server's own log, once it holds at least so many.
+  std::map<uint16_t, uint64_t> LoggedCodes(uint64_t at_least) {
+    std::map<uint16_t, uint64_t> out;
+    for (int i = 0; i < 500; ++i) {
+      std::ifstream file(directory_ + "/codes");
+      uint64_t count = 0;
+      out.clear();
+      for (uint16_t code = 0; file >> code; ++count) ++out[code];
+      if (count >= at_least) break;
+      usleep(20000);  // it writes after it answers
+    }
+    return out;
+  }
+
+  Frontend Http() {
+    Frontend frontend = Named(MakeFrontend(vip_, {1}, {{stable_}}));
+    frontend.http = true;
+    return frontend;
+  }
+
   /// Connections that made a request, from the server's own log.
   uint64_t Connections(const std::string& log) {
     std::ifstream file(directory_ + "/" + log);
@@ -99,6 +136,46 @@ TEST_F(RealClientsTest, WrkToNginx) {
   EXPECT_GT(v1 + v2, 100);
   // When time is up wrk leaves at most its 20 connections without a request.
   EXPECT_NEAR(v2, (v1 + v2) * 0.2, 21);
+}
+
+TEST_F(RealClientsTest, HttpOfCurlByCode) {
+  StartNginxOfManyCodes();
+  ASSERT_OK(node_->Apply(Http()));
+  ASSERT_OK(
+      RunCommand(node_->cgroup(),
+                 "for i in $(seq 30); do curl -sS --max-time 5 -d 'GET / HTTP/1.1' http://127.96.0.1/ || "
+                 "exit 1; done; curl -sS --max-time 20 'http://127.96.0.1/?[1-500]'; "
+                 "curl -sS --max-time 20 -I 'http://127.96.0.1/?[1-100]'"));
+  const datapath::Series series = ReadSeries(*node_, "checkout", "v0");
+  std::map<uint16_t, uint64_t> found;
+  for (const auto& [code, delays] : series.http_responses) found[code] = delays.count();
+  EXPECT_EQ(found, LoggedCodes(630));
+  EXPECT_EQ(series.http_requests, 630U);
+  EXPECT_EQ(series.http_no_response, 0U);
+  EXPECT_EQ(series.http_connections, 32U);
+  for (const auto& reason : series.http_opaque) EXPECT_EQ(reason.count, 0U) << reason.reason;
+}
+
+TEST_F(RealClientsTest, HttpOfWrkByCode) {
+  StartNginxOfManyCodes();
+  ASSERT_OK(node_->Apply(Http()));
+  ASSERT_OK(RunCommand(node_->cgroup(), "wrk -t2 -c20 -d2s http://127.96.0.1/"));
+  const datapath::Series series = ReadSeries(*node_, "checkout", "v0");
+  // When time is up wrk closes connections whose requests are on their way: nginx answers, and nobody hears
+  // it.
+  uint64_t unheard = 0, responses = 0;
+  for (const auto& [code, delays] : series.http_responses) responses += delays.count();
+  EXPECT_EQ(series.http_requests, responses + series.http_no_response);
+  EXPECT_LE(series.http_no_response, 20U);
+  EXPECT_GT(responses, 100U);
+  for (const auto& [code, logged] : LoggedCodes(responses)) {
+    const auto delays = series.http_responses.find(code);
+    const uint64_t found = delays == series.http_responses.end() ? 0 : delays->second.count();
+    EXPECT_LE(found, logged) << code;
+    unheard += logged - found;
+  }
+  EXPECT_LE(unheard, series.http_no_response);
+  for (const auto& reason : series.http_opaque) EXPECT_EQ(reason.count, 0U) << reason.reason;
 }
 
 TEST_F(RealClientsTest, RedisCliToRedisServer) {

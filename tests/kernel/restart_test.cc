@@ -90,7 +90,7 @@ TEST_F(RestartTest, UpgradeUnderLoad) {
 TEST_F(RestartTest, NoDuplicatesAfterRestarts) {
   for (int round = 0; round < 3; ++round) ASSERT_OK(node_->Open());
   for (const auto& programs : AllAttachedPrograms(node_->cgroup())) EXPECT_EQ(programs.size(), 1U);
-  EXPECT_EQ(FindPinned(node_->bpffs()).links.size(), kHooks.size());
+  EXPECT_EQ(FindPinned(node_->bpffs()).links.size(), LinkCount());
 }
 
 TEST_F(RestartTest, ResizeCarriesSplitAndCursor) {

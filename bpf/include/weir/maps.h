@@ -4,10 +4,14 @@
  * unit test compares the layout with the object's BTF. Addresses are 16 bytes, IPv4 as ::ffff:a.b.c.d,
  * network order; ports (_be) in network order; times CLOCK_MONOTONIC nanoseconds.
  *
- *   weir_vips[key] -> service ---> weir_services[service].slot ---> weir_splits[slot] --->
- * weir_cursors[cursor] (the one store that flips)        |
- *                                                                      +--> weir_endpoints[first ..
- * first+count)
+ *   weir_vips, by key ---> .slot ---> weir_splits[slot] ---> weir_endpoints[first .. first+count)
+ *      |            (the one store          |
+ *      |              that flips)           +--> weir_wide[wide], weir_cursors[cursor]: three variants and
+ * more
+ *      +--> .next: the cursors of one or two variants
+ *
+ * What one connection reads lies in as few cache lines as can be: with thousands of services each of them is
+ * a miss. One of weir_vips, one or two of weir_splits, one of weir_endpoints.
  */
 #ifndef WEIR_MAPS_H
 #define WEIR_MAPS_H
@@ -36,6 +40,7 @@
 #define WEIR_SCHEMA_VERSION 2
 
 #define WEIR_MAX_VARIANTS 16
+#define WEIR_PAIR 2 /* variants that live in the split itself */
 #define WEIR_MAX_WEIGHT 1000000
 #define WEIR_MAX_UDP_FLOWS 16
 #define WEIR_HISTOGRAM_BUCKETS 110
@@ -46,7 +51,7 @@ struct weir_address {
   __u8 bytes[16];
 };
 
-/* Key of weir_vips (HASH): what a client dials. */
+/* What a client dials. */
 struct weir_vip_key {
   struct weir_address address;
   __be16 port_be;
@@ -55,12 +60,24 @@ struct weir_vip_key {
 };
 WEIR_STATIC_ASSERT(sizeof(struct weir_vip_key) == 20, "weir_vip_key");
 
-/* weir_services (ARRAY, mmapable): slot 0 means "not in use". */
-struct weir_service {
-  __u32 slot;
+#define WEIR_VIP_FREE 0    /* never used: a search ends here */
+#define WEIR_VIP_REMOVED 1 /* a search goes on behind it */
+
+/*
+ * weir_vips (ARRAY, mmapable): a hash table with linear probing, written by user space alone
+ * (bpf/lib/vips.h). Its entry is one cache line. A VIP stays where it is as long as it is known; the entry's
+ * index is the number of the service.
+ */
+struct weir_vip {
+  __u32 tag;  /* WEIR_VIP_FREE, WEIR_VIP_REMOVED, or more: of the key below */
+  __u32 slot; /* of weir_splits; 0: not in force */
+  struct weir_vip_key key;
   __u32 pad;
+  __u64 next[2]; /* connections given so far, under splits of one or two variants; weir_split.cursor says
+                    which */
+  __u64 spare[2];
 };
-WEIR_STATIC_ASSERT(sizeof(struct weir_service) == 8, "weir_service");
+WEIR_STATIC_ASSERT(sizeof(struct weir_vip) == 64, "weir_vip");
 
 /* A variant that can be chosen: weight above 0 (reduced by the split's gcd), endpoints [first, first +
  * count). */
@@ -83,23 +100,31 @@ enum weir_on_empty {
 
 #define WEIR_SPLIT_HTTP 1 /* weir_split.flags: plaintext HTTP/1.x is to be recognised on its connections */
 
-/* weir_splits (ARRAY, mmapable): immutable while a service's slot names it. */
+/* weir_splits (ARRAY, mmapable): immutable while a VIP's slot names it. Two cache lines, the first for most.
+ */
 struct weir_split {
-  struct weir_vip_key key; /* checked by the reader: its hash element may have been reused meanwhile */
-  __u32 service;
   __u64 generation;
-  __u32 cursor;
-  __u32 total_weight; /* of the variants below */
+  __u32 service;      /* index in weir_vips */
+  __u32 total_weight; /* of the variants */
   __u32 offset;       /* the node's phase, in [0, total_weight) */
   __u32 affinity_timeout_s;
-  __u32 variant_count;
+  __u32 cursor; /* one or two variants: index in weir_vip.next; more: in weir_cursors */
+  __u8 variant_count;
   __u8 first_pick; /* more than two variants: who gets connection 0 */
   __u8 on_empty;
-  __u8 flags; /* WEIR_SPLIT_* */
-  __u8 pad;
+  __u8 flags;                              /* WEIR_SPLIT_* */
+  struct weir_variant variants[WEIR_PAIR]; /* more than two: all are in weir_wide instead */
+  struct weir_vip_key key;
+  __u32 wide; /* more than two variants: index in weir_wide */
+  __u64 zero; /* always 0: see weir_opaque() */
+};
+WEIR_STATIC_ASSERT(sizeof(struct weir_split) == 128, "weir_split");
+
+/* weir_wide (ARRAY, mmapable): the variants of a split that has more than two; immutable like it. */
+struct weir_wide {
   struct weir_variant variants[WEIR_MAX_VARIANTS];
 };
-WEIR_STATIC_ASSERT(sizeof(struct weir_split) == 56 + 32 * WEIR_MAX_VARIANTS, "weir_split");
+WEIR_STATIC_ASSERT(sizeof(struct weir_wide) == 32 * WEIR_MAX_VARIANTS, "weir_wide");
 
 /* weir_endpoints (ARRAY, mmapable). */
 struct weir_endpoint {
@@ -109,9 +134,8 @@ struct weir_endpoint {
 };
 WEIR_STATIC_ASSERT(sizeof(struct weir_endpoint) == 20, "weir_endpoint");
 
-/*
- * weir_cursors (ARRAY): the running state of one weights-generation. One or two variants: `next` alone,
- * atomically. More: all of it, under the lock. Not mmapable, as it holds a lock.
+/* weir_cursors (ARRAY): the running state of a weights-generation of three variants and more. Under the lock;
+ * not mmapable, as it holds one.
  */
 struct weir_cursor {
   WEIR_SPIN_LOCK lock;
@@ -129,8 +153,9 @@ WEIR_STATIC_ASSERT(sizeof(struct weir_cursor) == 208, "weir_cursor");
  */
 struct weir_grace_cpu {
   __u64 entered[2];
-  __u64 left[2];
-  __u64 pad[4]; /* a cache line each */
+  __u64 left[2];   /* without a choice */
+  __u64 chosen[2]; /* left with one: connections and flows given to a variant */
+  __u64 pad[2];    /* a cache line each */
 };
 WEIR_STATIC_ASSERT(sizeof(struct weir_grace_cpu) == 64, "weir_grace_cpu");
 
@@ -141,10 +166,11 @@ struct weir_state {
   __u64 generation;
   __u64 controller_id[2]; /* under which the generation was given */
   __u32 node_number;
-  __u32 next_series; /* the number the next series gets; never used twice under one epoch */
-  __u64 epoch[2];    /* UUID under which the figures below count; new with the maps */
+  __u32 next_series;      /* the number the next series gets; never used twice under one epoch */
+  __u64 epoch[2];         /* UUID under which the figures below count; new with the maps */
+  __u64 packets_since_ns; /* no packet of the cgroup went unseen since then; 0: they are not looked at */
 };
-WEIR_STATIC_ASSERT(sizeof(struct weir_state) == 56, "weir_state");
+WEIR_STATIC_ASSERT(sizeof(struct weir_state) == 64, "weir_state");
 
 /* weir_socks (SK_STORAGE): the record of a socket that dialled a VIP; dies with it. */
 struct weir_sock {
@@ -152,7 +178,7 @@ struct weir_sock {
   struct weir_endpoint endpoint;
   __u64 variant_id;
   __u64 generation;
-  __u64 connected_at_ns;
+  __u64 connected_at_ns; /* TCP, once measured: when the SYN was about to be sent */
   __u32 service;
   __u32 variant; /* weir_variant.index */
   __u32 series;
@@ -160,12 +186,13 @@ struct weir_sock {
   __u8 pad[3];
   /* What of the socket's own counters is in weir_stats already: moved on by compare-and-swap only. */
   __u64 sent_seen, received_seen;
-  __u32 retransmits_seen, resets_seen;
+  __u32 retransmits_seen;
+  __u32 pad2;
 };
 WEIR_STATIC_ASSERT(sizeof(struct weir_sock) == 104, "weir_sock");
 
 enum weir_sock_phase {
-  WEIR_SOCK_CHOSEN,  /* connect() was given an endpoint */
+  WEIR_SOCK_CHOSEN,  /* connect() was given an endpoint; UDP stays here */
   WEIR_SOCK_PENDING, /* SYN sent */
   WEIR_SOCK_OPEN,    /* established: counted as opened */
   WEIR_SOCK_CLOSED,  /* counted as closed or failed */
@@ -237,7 +264,7 @@ struct weir_stats {
   __u64 opened, closed;             /* TCP: opened = closed + active */
   __u64 failed[WEIR_FAIL_MAX];      /* TCP: never opened */
   __u64 bytes_sent, bytes_received; /* TCP payload, once: neither SYN, FIN nor retransmissions */
-  __u64 retransmits;                /* segments */
+  __u64 retransmits;                /* segments, SYNs too */
   __u64 resets_received;
   __u64 udp_datagrams_sent, udp_datagrams_received, udp_bytes_sent, udp_bytes_received; /* UDP payload */
   __u64 http_requests, http_no_response; /* no_response: the connection ended first */
@@ -254,6 +281,76 @@ struct weir_http_key {
   __u32 series;
   __u32 code; /* 100 .. 999 */
 };
+
+#define WEIR_HTTP_CHUNK 256 /* bytes of a request looked at in one piece */
+
+/* How far the parser of requests is. */
+struct weir_http_parser {
+  __u8 phase;      /* enum weir_http_phase */
+  __u8 at;         /* place within what the phase matches */
+  __u8 word;       /* header name under comparison */
+  __u8 seen;       /* WEIR_HTTP_S_*: what the request's headers said */
+  __u32 begun_at;  /* where in the packet a request began */
+  __u64 remaining; /* of the body or chunk */
+  __u64 method;    /* its last eight bytes */
+  /* The packet under way. Not on the stack, where the verifier would follow each combination of values. */
+  __u32 offset, end;         /* what is left of its payload */
+  __u32 chunk_at, chunk_end; /* within `chunk` */
+  __u8 begun;                /* a request began */
+  __u8 counted;              /* a request's first line is complete */
+  __u8 outstanding;          /* a request from before is not answered */
+  __u8 verdict;              /* enum weir_http_verdict */
+  __u8 pad[4];
+  __u8 chunk[WEIR_HTTP_CHUNK + 8];
+};
+WEIR_STATIC_ASSERT(sizeof(struct weir_http_parser) == 312, "weir_http_parser");
+
+/*
+ * weir_http_socks (SK_STORAGE): how far HTTP has come on a connection whose split has WEIR_SPLIT_HTTP; made
+ * by connect(), dies with the socket. Sequence numbers are the peers' own, in host order.
+ */
+struct weir_http_sock {
+  /* Both directions; under the lock, as packets of one socket may arrive on several CPUs. */
+  WEIR_SPIN_LOCK lock;
+  __u32 state; /* enum weir_http_state; changed by compare-and-swap, as the end comes without the lock */
+  __u64 requested_at_ns; /* the first byte of the request */
+  __u32 request_seq;     /* its number: what answers it acknowledges it */
+  __u32 response_seq;    /* where the status line begins, or, while `interim`, where the search goes on */
+  __u32 received_end;    /* end of what was seen of the answer, in whatever order */
+  __u16 gathered;        /* bit i: status[i] was seen */
+  __u8 status[12];       /* "HTTP/1.1 200" */
+  __u8 interim;          /* 1: skipping a 1xx to its blank line */
+  __u8 matched;          /* of CR LF CR LF */
+  __u8 flags;            /* WEIR_HTTP_F_* */
+  __u8 pad[3];
+  __u32 series;
+  /* Requests alone: packets are sent under the socket's own lock. */
+  __u32 sent_end; /* what lies before it was seen: a retransmission */
+  __u8 synced;    /* enum weir_http_sync */
+  __u8 asked;     /* 1: a request was counted */
+  __u8 pad2[6];
+  struct weir_http_parser parser;
+};
+WEIR_STATIC_ASSERT(sizeof(struct weir_http_sock) == 376, "weir_http_sock");
+
+enum weir_http_state {
+  WEIR_HTTP_IDLE,   /* nothing is outstanding */
+  WEIR_HTTP_BEGUN,  /* a request whose first line is not complete yet */
+  WEIR_HTTP_WAIT,   /* a request is outstanding */
+  WEIR_HTTP_OPAQUE, /* not looked at any further */
+  WEIR_HTTP_CLOSED,
+};
+
+enum weir_http_sync {
+  WEIR_HTTP_NO_SYN,   /* not seen yet */
+  WEIR_HTTP_SYNCED,   /* sent_end holds */
+  WEIR_HTTP_NO_ORDER, /* MPTCP: what is sent here need not be in order, or all there is */
+};
+
+#define WEIR_HTTP_F_UNNUMBERED 1 /* the request was in the SYN: response_seq comes with the peer's */
+#define WEIR_HTTP_F_CONTINUED 2  /* 100 was seen for the request */
+#define WEIR_HTTP_F_ANSWERED 4   /* counted in http_connections */
+#define WEIR_HTTP_F_FAILED 8     /* counted in http_error_connections */
 
 /* weir_affinity (LRU_HASH): sessionAffinity ClientIP, the client being a network namespace. */
 struct weir_affinity_key {
@@ -274,8 +371,7 @@ WEIR_STATIC_ASSERT(sizeof(struct weir_affinity) == 40, "weir_affinity");
 /* weir_counters (PERCPU_ARRAY of __u64). Those from WEIR_FIRST_ERROR on count things that should not happen.
  */
 enum weir_counter {
-  WEIR_COUNT_SELECTED,         /* connections and flows given to a variant */
-  WEIR_COUNT_AFFINITY_HIT,     /* of the above: by session affinity */
+  WEIR_COUNT_AFFINITY_HIT,     /* of weir_grace_cpu.chosen: by session affinity */
   WEIR_COUNT_PASSED_EMPTY,     /* nothing to choose from: passed unchanged */
   WEIR_COUNT_REFUSED_EMPTY,    /* nothing to choose from: refused */
   WEIR_COUNT_UDP_FLOW_DROPPED, /* a socket's 17th flow took the place of its oldest */
@@ -286,6 +382,8 @@ enum weir_counter {
   WEIR_ERR_BAD_INDEX,  /* an index in the maps points outside them */
   WEIR_ERR_AFFINITY,   /* the affinity map would not take an entry */
   WEIR_ERR_SET_RETVAL, /* bpf_set_retval failed: the caller saw EPERM */
+  WEIR_ERR_STATS,      /* weir_stats would not take an entry: something was not measured */
+  WEIR_ERR_HTTP,       /* weir_http would not take an entry */
   WEIR_COUNTER_MAX,
 };
 

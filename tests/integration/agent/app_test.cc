@@ -58,13 +58,23 @@ void ExpectPage(const std::string& page, const std::string& status, const std::s
 
 TEST_F(AppTest, PagesFollowTheStream) {
   FakeController controller;
-  Start({.controller = controller.address()});
+  datapath_.figures.series = {{.ns = "shop", .service = "checkout", .revision = "v2", .in_force = true}};
+  Start({.controller = controller.address(), .figures = {.view = metrics::View::kBoth}});
   const auto stream = controller.NextAgent();
   ASSERT_NE(stream, nullptr);
   ExpectPage(Get("/healthz"), "200", "\r\n\r\nok\n");
   ExpectPage(Get("/readyz"), "503", "no controller yet: connecting\n");
   stream->Welcome();
-  stream->Send(Full(7));
+  v1::Update update = Full(7);
+  v1::Frontend& frontend = *update.add_upserts();
+  frontend.mutable_key()->set_address(IpAddress::Parse("127.96.0.1")->ToBytes());
+  frontend.mutable_key()->set_port(80);
+  frontend.mutable_key()->set_protocol(v1::PROTOCOL_TCP);
+  frontend.set_namespace_("shop");
+  frontend.set_service("checkout");
+  frontend.add_variants()->set_revision("v2");
+  frontend.mutable_variants(0)->set_role(v1::ROLE_CANARY);
+  stream->Send(update);
   ASSERT_EQ(stream->Answer(), "ack 7");
   ExpectPage(Get("/readyz"), "200", "\r\n\r\nok\n");
   const std::string metrics = Get("/metrics");
@@ -72,6 +82,10 @@ TEST_F(AppTest, PagesFollowTheStream) {
   ExpectPage(metrics, "200", "\nweir_agent_connected 1\n");
   ExpectPage(metrics, "200", "\nweir_agent_apply_duration_seconds_count 1\n");
   ExpectPage(metrics, "200", "\nprocess_resident_memory_bytes ");
+  ExpectPage(metrics, "200",
+             "\nweir_connections_opened_total{namespace=\"shop\",service=\"checkout\",revision=\"v2\","
+             "variant=\"canary\"} 0\n");
+  ExpectPage(metrics, "200", "\nistio_tcp_connections_opened_total{reporter=\"destination\",");
   ExpectPage(Get("/"), "404", "");
 }
 

@@ -2,13 +2,17 @@
 // privilege, death and adoption, a clean end that leaves the split, --detach.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/capability.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -89,8 +93,25 @@ std::string StatusLine(const std::string& file, const std::string& key) {
   return "";
 }
 
+/// A BPF file system of this program's own, in a mount namespace of its own: the machine may have none
+/// mounted.
+std::string MountPrivateBpffs() {
+  if (::unshare(CLONE_NEWNS) != 0) return std::string("unshare a mount namespace: ") + std::strerror(errno);
+  if (::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+    return std::string("make mounts private: ") + std::strerror(errno);
+  if (::mount("bpf", "/sys/fs/bpf", "bpf", 0, nullptr) != 0)
+    return std::string("mount a BPF file system: ") + std::strerror(errno);
+  return "";
+}
+
 class MainTest : public testing::Test {
  protected:
+  static void SetUpTestSuite() {
+    if (::geteuid() == 0) {
+      ASSERT_EQ(MountPrivateBpffs(), "");
+    }
+  }
+
   void SetUp() override {
     const auto missing = datapath::MissingCapabilities();
     if (!missing.empty()) GTEST_SKIP() << "needs " << missing.front();

@@ -82,7 +82,7 @@ class CliTest : public ::testing::Test {
           const auto it = variables_.find(name);
           return it == variables_.end() ? std::nullopt : std::optional<std::string>(it->second);
         },
-        .terminal_size = [] { return TerminalSize{.rows = 24, .columns = 80}; },
+        .terminal_size = [this] { return TerminalSize{.rows = 24, .columns = columns_}; },
         .now_unix_ms = [] { return int64_t{1'090'000}; },
     };
     const int code = cli::Run(arguments, environment);
@@ -93,6 +93,7 @@ class CliTest : public ::testing::Test {
 
   std::string input_;
   bool terminal_ = false;
+  int columns_ = 80;
   std::map<std::string, std::string> variables_;
 };
 

@@ -38,6 +38,9 @@ TEST_F(CompletionTest, BashCompletesCommandsOptionsAndValues) {
   EXPECT_EQ(BashOffers("weirctl get \"\"", 2), "rollouts splits nodes services\n");
   EXPECT_EQ(BashOffers("weirctl -n shop get ro", 4), "rollouts\n");
   EXPECT_EQ(BashOffers("weirctl get rollouts -o j", 4), "json\n");
+  EXPECT_EQ(BashOffers("weirctl to", 1), "top\n");
+  EXPECT_EQ(BashOffers("weirctl top --on", 2), "--once\n");
+  EXPECT_EQ(BashOffers("weirctl top -o j", 3), "json\n");
   EXPECT_EQ(BashOffers("weirctl promote --fu", 2), "--full\n");
   EXPECT_EQ(BashOffers("weirctl completion \"\"", 2), "bash zsh fish\n");
 }

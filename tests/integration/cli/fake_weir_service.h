@@ -45,12 +45,14 @@ class FakeWeirService final : public v1::WeirService::Service {
   v1::ListSplitsResponse splits;
   v1::ListNodesResponse nodes;
   v1::ListServicesResponse services;
+  std::vector<v1::FiguresResponse> figures;  // one after the other, then as end_of_watch says
   grpc::Status failure;                      // of every call, where it is not OK
   std::optional<grpc::Status> end_of_watch;  // after the events sent so far; unset: a watch goes on
 
   int watches_ended_early = 0;  // so many watches end after the present state
 
   // The last request of each kind.
+  v1::FiguresRequest figures_asked;
   v1::ApplyRequest applied;
   v1::DeleteRequest deleted;
   v1::PromoteRequest promoted;
@@ -175,6 +177,19 @@ class FakeWeirService final : public v1::WeirService::Service {
                             v1::ListServicesResponse* response) override {
     *response = services;
     return failure;
+  }
+  grpc::Status WatchFigures(grpc::ServerContext* context, const v1::FiguresRequest* request,
+                            grpc::ServerWriter<v1::FiguresResponse>* writer) override {
+    figures_asked = *request;
+    if (!failure.ok()) return failure;
+    for (const auto& response : figures) {
+      if (!writer->Write(response)) return grpc::Status::OK;
+    }
+    std::unique_lock lock(mutex_);
+    while (!end_of_watch && !stopping_ && !context->IsCancelled()) {
+      changed_.wait_for(lock, std::chrono::milliseconds(10));  // gRPC tells of a cancelled call by no event
+    }
+    return end_of_watch.value_or(grpc::Status::OK);
   }
   grpc::Status GetVersion(grpc::ServerContext*, const v1::GetVersionRequest*,
                           v1::GetVersionResponse* response) override {

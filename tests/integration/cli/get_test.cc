@@ -115,7 +115,38 @@ TEST_F(GetTest, JsonHasStableNamesNumbersAndAddresses) {
   EXPECT_NO_THROW(boost::json::parse(output.out));
   EXPECT_EQ(Run({"get", "splits", "-n", "shop"}).out,
             "SERVICE   PORT  ADDRESS            SOURCE            WEIGHTS  OBSERVED\n"
-            "checkout  http  127.96.0.1:80/TCP  Rollout/checkout  v1=100   v1=1234567890123\n");
+            "checkout  http  127.96.0.1:80/TCP  Rollout/checkout  v1=100   v1=100.0%\n");
+}
+
+TEST_F(GetTest, SplitsShowWhatWasObservedBesideWhatIsWanted) {
+  FakeWeirService service;
+  UseServer(service);
+  v1::Split* split = service.splits.add_splits();
+  split->set_service("checkout");
+  split->mutable_key()->set_address(std::string("\x7f\x60\x00\x01", 4));
+  split->mutable_key()->set_port(80);
+  const auto add = [](auto* variants, const char* revision, uint32_t weight, uint64_t connections) {
+    v1::VariantStatus* variant = variants->Add();
+    variant->set_revision(revision);
+    variant->set_weight(weight);
+    variant->set_connections_observed(connections);
+  };
+  EXPECT_EQ(Run({"get", "splits"}).out,
+            "SERVICE   PORT  ADDRESS            SOURCE  WEIGHTS  OBSERVED\n"
+            "checkout  -     127.96.0.1:80/TCP  -       -        -\n");
+  add(split->mutable_variants(), "v1", 80, 2399);
+  add(split->mutable_variants(), "v2", 20, 601);
+  v1::NodeSplit* node = split->add_nodes();
+  node->set_node("node-a");
+  add(node->mutable_variants(), "v1", 80, 2399);
+  add(node->mutable_variants(), "v2", 20, 1);
+  split->add_nodes()->set_node("node-b");
+  EXPECT_EQ(Run({"get", "splits"}).out,
+            "SERVICE   PORT  ADDRESS            SOURCE  WEIGHTS      OBSERVED\n"
+            "checkout  -     127.96.0.1:80/TCP  -       v1=80 v2=20  v1=80.0% v2=20.0%\n");
+  const std::string wide = Run({"get", "splits", "-o", "wide"}).out;
+  EXPECT_NE(wide.find("v1=2399 v2=601"), std::string::npos) << wide;
+  EXPECT_NE(wide.find("node-a: v1=100.0% v2=<0.1% of 2400; node-b: of 0\n"), std::string::npos) << wide;
 }
 
 TEST_F(GetTest, YamlQuotesWhatWouldReadAsSomethingElse) {

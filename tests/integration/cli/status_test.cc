@@ -36,6 +36,39 @@ TEST_F(StatusTest, ShowsStepsAndVariants) {
             "v2       canary  20      1/1    100\n");
 }
 
+TEST_F(StatusTest, ShowsBlueGreen) {
+  FakeWeirService service;
+  UseServer(service);
+  v1::Rollout rollout = HealthyCheckout();
+  rollout.set_strategy("blueGreen");
+  rollout.clear_steps();
+  rollout.clear_variants();
+  rollout.set_active_revision("v2");
+  rollout.set_preview_service("checkout-preview");
+  rollout.set_preview_revision("v2");
+  rollout.set_previous_revision("v1");
+  rollout.set_previous_remaining_ms(21'000);
+  for (const auto& [revision, role] :
+       {std::pair("v2", v1::ROLE_ACTIVE), {"v3", v1::ROLE_PREVIEW}, {"v1", v1::ROLE_PREVIOUS}}) {
+    rollout.add_variants()->set_revision(revision);
+    rollout.mutable_variants()->rbegin()->set_role(role);
+  }
+  service.rollouts = {rollout};
+  EXPECT_EQ(Status().out,
+            "Rollout:    shop/checkout\n"
+            "Phase:      Healthy\n"
+            "Service:    checkout\n"
+            "Revision:   v2 wanted, v2 stable\n"
+            "Active:     v2 at checkout\n"
+            "Preview:    v2 at checkout-preview\n"
+            "Previous:   v1, kept for an instant way back: 21s left\n"
+            "Generation: 10, held by 2 of 2 nodes\n"
+            "VARIANT  ROLE      WEIGHT  READY  CONNECTIONS\n"
+            "v2       active    0       0/0    0\n"
+            "v3       preview   0       0/0    0\n"
+            "v1       previous  0       0/0    0\n");
+}
+
 TEST_F(StatusTest, ExitStatusTellsHowItStands) {
   FakeWeirService service;
   UseServer(service);

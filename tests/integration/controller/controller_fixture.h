@@ -11,6 +11,7 @@
 #include <chrono>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -73,11 +74,14 @@ class Controller {
     if (grpc == std::string::npos) return;
     address_ = line.substr(grpc + 5, line.find(' ', grpc) - grpc - 5);
     port_ = std::stoi(address_.substr(address_.rfind(':') + 1));
+    size_t http = line.find("http=");
+    if (http != std::string::npos) http_port_ = std::stoi(line.substr(line.rfind(':') + 1));
   }
   ~Controller() { End(SIGTERM); }
 
   bool listening() const { return port_ != 0; }
   int port() const { return port_; }
+  int http_port() const { return http_port_; }
   const std::string& address() const { return address_; }
   /// Sends the signal and returns the exit code, or -signal.
   int End(int signal) {
@@ -91,7 +95,7 @@ class Controller {
 
  private:
   pid_t pid_ = -1;
-  int port_ = 0;
+  int port_ = 0, http_port_ = 0;
   std::string address_;
 };
 
@@ -153,6 +157,28 @@ class Client {
     v1::Rollout rollout;
     return Call(&v1::WeirService::Stub::Abort, Checkout(), &rollout);
   }
+  /// Follows the figures until `condition` holds; the answer it held for, or none after the timeout.
+  std::optional<v1::FiguresResponse> WatchFigures(
+      const std::function<bool(const v1::FiguresResponse&)>& condition, v1::FiguresRequest request = {},
+      std::chrono::milliseconds timeout = 20s) {
+    grpc::ClientContext context;
+    context.set_wait_for_ready(true);
+    context.set_deadline(std::chrono::system_clock::now() + timeout);
+    if (request.interval_ms() == 0) request.set_interval_ms(100);
+    auto reader = stub_->WatchFigures(&context, request);
+    v1::FiguresResponse response;
+    std::optional<v1::FiguresResponse> met;
+    while (!met && reader->Read(&response)) {
+      if (condition(response)) met = response;
+    }
+    if (met) context.TryCancel();
+    while (reader->Read(&response)) {
+    }
+    figures_ended = reader->Finish();
+    return met;
+  }
+  grpc::Status figures_ended;  // how the last WatchFigures ended
+
   /// Follows the watch until `condition` holds; false after the timeout.
   bool Watch(const std::function<bool(const v1::Rollout&)>& condition,
              std::chrono::milliseconds timeout = 10s) {

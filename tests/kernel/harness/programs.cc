@@ -87,10 +87,12 @@ constexpr int16_t kUserPort = offsetof(bpf_sock_addr, user_port);
 
 }  // namespace
 
-const std::vector<bpf_attach_type> kHooks = {BPF_CGROUP_INET4_CONNECT,     BPF_CGROUP_INET6_CONNECT,
-                                             BPF_CGROUP_UDP4_SENDMSG,      BPF_CGROUP_UDP6_SENDMSG,
-                                             BPF_CGROUP_UDP4_RECVMSG,      BPF_CGROUP_UDP6_RECVMSG,
-                                             BPF_CGROUP_INET4_GETPEERNAME, BPF_CGROUP_INET6_GETPEERNAME};
+const std::vector<bpf_attach_type> kHooks = {
+    BPF_CGROUP_INET4_CONNECT,     BPF_CGROUP_INET6_CONNECT,     BPF_CGROUP_UDP4_SENDMSG,
+    BPF_CGROUP_UDP6_SENDMSG,      BPF_CGROUP_UDP4_RECVMSG,      BPF_CGROUP_UDP6_RECVMSG,
+    BPF_CGROUP_INET4_GETPEERNAME, BPF_CGROUP_INET6_GETPEERNAME, BPF_CGROUP_INET_SOCK_RELEASE};
+
+size_t LinkCount() { return kHooks.size() + 1; }
 
 std::vector<uint32_t> AttachedPrograms(const std::string& cgroup, bpf_attach_type hook) {
   return Query(cgroup, hook, 0);

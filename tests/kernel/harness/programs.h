@@ -14,8 +14,10 @@
 
 namespace weir::kernel_test {
 
-/// The hooks Weir attaches to.
+/// The cgroup hooks Weir always attaches to.
 extern const std::vector<bpf_attach_type> kHooks;
+/// How many links it pins: those, and one at a tracepoint.
+size_t LinkCount();
 
 /// Ids of the programs attached to the cgroup itself, or in effect there, in the order they run.
 std::vector<uint32_t> AttachedPrograms(const std::string& cgroup, bpf_attach_type hook);

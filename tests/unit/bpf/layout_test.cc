@@ -55,7 +55,9 @@ TEST_F(LayoutTest, MatchesTheObject) {
   Expect("weir_vip_key", sizeof(weir_vip_key),
          {MEMBER(weir_vip_key, address), MEMBER(weir_vip_key, port_be), MEMBER(weir_vip_key, protocol),
           MEMBER(weir_vip_key, pad)});
-  Expect("weir_service", sizeof(weir_service), {MEMBER(weir_service, slot), MEMBER(weir_service, pad)});
+  Expect("weir_vip", sizeof(weir_vip),
+         {MEMBER(weir_vip, tag), MEMBER(weir_vip, slot), MEMBER(weir_vip, key), MEMBER(weir_vip, pad),
+          MEMBER(weir_vip, next), MEMBER(weir_vip, spare)});
   Expect("weir_variant", sizeof(weir_variant),
          {MEMBER(weir_variant, id), MEMBER(weir_variant, weight), MEMBER(weir_variant, first_endpoint),
           MEMBER(weir_variant, endpoint_count), MEMBER(weir_variant, index), MEMBER(weir_variant, series),
@@ -65,30 +67,63 @@ TEST_F(LayoutTest, MatchesTheObject) {
           MEMBER(weir_split, cursor), MEMBER(weir_split, total_weight), MEMBER(weir_split, offset),
           MEMBER(weir_split, affinity_timeout_s), MEMBER(weir_split, variant_count),
           MEMBER(weir_split, first_pick), MEMBER(weir_split, on_empty), MEMBER(weir_split, flags),
-          MEMBER(weir_split, pad), MEMBER(weir_split, variants)});
+          MEMBER(weir_split, variants), MEMBER(weir_split, wide), MEMBER(weir_split, zero)});
+  Expect("weir_wide", sizeof(weir_wide), {MEMBER(weir_wide, variants)});
   Expect("weir_endpoint", sizeof(weir_endpoint),
          {MEMBER(weir_endpoint, address), MEMBER(weir_endpoint, port_be), MEMBER(weir_endpoint, pad)});
   Expect("weir_cursor", sizeof(weir_cursor),
          {MEMBER(weir_cursor, lock), MEMBER(weir_cursor, pad), MEMBER(weir_cursor, next),
           MEMBER(weir_cursor, deficit), MEMBER(weir_cursor, picked)});
   Expect("weir_grace_cpu", sizeof(weir_grace_cpu),
-         {MEMBER(weir_grace_cpu, entered), MEMBER(weir_grace_cpu, left), MEMBER(weir_grace_cpu, pad)});
+         {MEMBER(weir_grace_cpu, entered), MEMBER(weir_grace_cpu, left), MEMBER(weir_grace_cpu, chosen),
+          MEMBER(weir_grace_cpu, pad)});
   Expect("weir_state", sizeof(weir_state),
          {MEMBER(weir_state, schema), MEMBER(weir_state, phase), MEMBER(weir_state, generation),
           MEMBER(weir_state, controller_id), MEMBER(weir_state, node_number), MEMBER(weir_state, next_series),
-          MEMBER(weir_state, epoch)});
+          MEMBER(weir_state, epoch), MEMBER(weir_state, packets_since_ns)});
+  Expect("weir_http_parser", sizeof(weir_http_parser),
+         {MEMBER(weir_http_parser, phase), MEMBER(weir_http_parser, at), MEMBER(weir_http_parser, word),
+          MEMBER(weir_http_parser, seen), MEMBER(weir_http_parser, begun_at),
+          MEMBER(weir_http_parser, remaining), MEMBER(weir_http_parser, method),
+          MEMBER(weir_http_parser, offset), MEMBER(weir_http_parser, end), MEMBER(weir_http_parser, chunk_at),
+          MEMBER(weir_http_parser, chunk_end), MEMBER(weir_http_parser, begun),
+          MEMBER(weir_http_parser, counted), MEMBER(weir_http_parser, outstanding),
+          MEMBER(weir_http_parser, verdict), MEMBER(weir_http_parser, pad), MEMBER(weir_http_parser, chunk)});
+  Expect("weir_http_sock", sizeof(weir_http_sock),
+         {MEMBER(weir_http_sock, lock), MEMBER(weir_http_sock, state),
+          MEMBER(weir_http_sock, requested_at_ns), MEMBER(weir_http_sock, request_seq),
+          MEMBER(weir_http_sock, response_seq), MEMBER(weir_http_sock, received_end),
+          MEMBER(weir_http_sock, gathered), MEMBER(weir_http_sock, status), MEMBER(weir_http_sock, interim),
+          MEMBER(weir_http_sock, matched), MEMBER(weir_http_sock, flags), MEMBER(weir_http_sock, pad),
+          MEMBER(weir_http_sock, series), MEMBER(weir_http_sock, sent_end), MEMBER(weir_http_sock, synced),
+          MEMBER(weir_http_sock, asked), MEMBER(weir_http_sock, pad2), MEMBER(weir_http_sock, parser)});
   Expect("weir_sock", sizeof(weir_sock),
          {MEMBER(weir_sock, vip), MEMBER(weir_sock, endpoint), MEMBER(weir_sock, variant_id),
           MEMBER(weir_sock, generation), MEMBER(weir_sock, connected_at_ns), MEMBER(weir_sock, service),
           MEMBER(weir_sock, variant), MEMBER(weir_sock, series), MEMBER(weir_sock, phase),
           MEMBER(weir_sock, pad), MEMBER(weir_sock, sent_seen), MEMBER(weir_sock, received_seen),
-          MEMBER(weir_sock, retransmits_seen), MEMBER(weir_sock, resets_seen)});
+          MEMBER(weir_sock, retransmits_seen), MEMBER(weir_sock, pad2)});
   Expect("weir_udp_flow", sizeof(weir_udp_flow),
          {MEMBER(weir_udp_flow, vip), MEMBER(weir_udp_flow, endpoint), MEMBER(weir_udp_flow, variant_id),
           MEMBER(weir_udp_flow, endpoint_index), MEMBER(weir_udp_flow, current),
           MEMBER(weir_udp_flow, series), MEMBER(weir_udp_flow, pad)});
   Expect("weir_udp_flows", sizeof(weir_udp_flows),
          {MEMBER(weir_udp_flows, lock), MEMBER(weir_udp_flows, next), MEMBER(weir_udp_flows, flows)});
+  Expect("weir_series", sizeof(weir_series),
+         {MEMBER(weir_series, ns), MEMBER(weir_series, service), MEMBER(weir_series, revision)});
+  Expect("weir_histogram", sizeof(weir_histogram),
+         {MEMBER(weir_histogram, sum_ns), MEMBER(weir_histogram, buckets)});
+  Expect("weir_stats", sizeof(weir_stats),
+         {MEMBER(weir_stats, opened), MEMBER(weir_stats, closed), MEMBER(weir_stats, failed),
+          MEMBER(weir_stats, bytes_sent), MEMBER(weir_stats, bytes_received), MEMBER(weir_stats, retransmits),
+          MEMBER(weir_stats, resets_received), MEMBER(weir_stats, udp_datagrams_sent),
+          MEMBER(weir_stats, udp_datagrams_received), MEMBER(weir_stats, udp_bytes_sent),
+          MEMBER(weir_stats, udp_bytes_received), MEMBER(weir_stats, http_requests),
+          MEMBER(weir_stats, http_no_response), MEMBER(weir_stats, http_opaque),
+          MEMBER(weir_stats, http_connections), MEMBER(weir_stats, http_error_connections),
+          MEMBER(weir_stats, connect), MEMBER(weir_stats, srtt)});
+  Expect("weir_http_key", sizeof(weir_http_key),
+         {MEMBER(weir_http_key, series), MEMBER(weir_http_key, code)});
   Expect("weir_affinity_key", sizeof(weir_affinity_key),
          {MEMBER(weir_affinity_key, vip), MEMBER(weir_affinity_key, pad),
           MEMBER(weir_affinity_key, netns_cookie)});

@@ -14,9 +14,10 @@ class SplitModel {
  public:
   /// Weights above 0, at most 16 of them. phase is a fraction of 2^32.
   SplitModel(const std::vector<uint32_t>& weights, uint32_t phase) : counts_(weights.size()) {
-    split_.variant_count = static_cast<uint32_t>(weights.size());
+    split_.variant_count = static_cast<uint8_t>(weights.size());
     for (size_t i = 0; i < weights.size(); ++i) {
-      split_.variants[i].weight = weights[i];
+      variants_[i].weight = weights[i];
+      if (i < WEIR_PAIR) split_.variants[i].weight = weights[i];
       split_.total_weight += weights[i];
     }
     split_.offset = static_cast<uint32_t>((uint64_t{phase} * split_.total_weight) >> 32);
@@ -36,7 +37,7 @@ class SplitModel {
     if (split_.variant_count <= 2) {
       weir_choose_pair(&split_, cursor_.next++, &choice);
     } else {
-      weir_choose_many(&split_, &cursor_, &choice);
+      weir_choose_many(&split_, variants_, &cursor_, &choice);
     }
     number_ = choice.number;
     ++given_;
@@ -52,7 +53,7 @@ class SplitModel {
   bool IsExact() const {
     for (size_t i = 0; i < counts_.size(); ++i) {
       const __int128 deviation = static_cast<__int128>(counts_[i]) * split_.total_weight -
-                                 static_cast<__int128>(given_) * split_.variants[i].weight;
+                                 static_cast<__int128>(given_) * variants_[i].weight;
       if (deviation >= split_.total_weight || -deviation >= split_.total_weight) return false;
     }
     return true;
@@ -60,6 +61,7 @@ class SplitModel {
 
  private:
   weir_split split_{};
+  weir_variant variants_[WEIR_MAX_VARIANTS]{};
   weir_cursor cursor_{};
   std::vector<uint64_t> counts_;
   uint64_t given_ = 0;

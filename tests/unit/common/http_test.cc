@@ -28,6 +28,8 @@ class Http : public testing::Test {
     });
     server_->Handle("/down",
                     [](const HttpRequest&) { return HttpResponse{.status = 503, .body = "down\n"}; });
+    server_->Handle("/accept",
+                    [](const HttpRequest& request) { return HttpResponse{.body = request.accept + "\n"}; });
     server_->HandlePrefix("/api/",
                           [](const HttpRequest& request) { return HttpResponse{.body = request.path}; });
     server_->HandlePrefix("/api/v2/", [](const HttpRequest&) { return HttpResponse{.body = "two"}; });
@@ -89,6 +91,16 @@ TEST_F(Http, GetAndHead) {
   EXPECT_NE(head.find("Content-Length: 7\r\n"), std::string::npos) << head;
   EXPECT_TRUE(head.ends_with("\r\n\r\n")) << head;
   ExpectStatus(Get("/down"), 503);
+}
+
+TEST_F(Http, HandlersSeeTheAcceptHeader) {
+  Serve({});
+  const auto get = [&](const std::string& fields) {
+    return Exchange("GET /accept HTTP/1.1\r\nHost: x\r\n" + fields + "Connection: close\r\n\r\n");
+  };
+  EXPECT_TRUE(get("").ends_with("\r\n\r\n\n"));
+  EXPECT_TRUE(get("accept: a/b;q=0.5\r\n").ends_with("\r\n\r\na/b;q=0.5\n"));
+  EXPECT_TRUE(get("Accept: a/b\r\nX: y\r\nACCEPT: c/d\r\n").ends_with("\r\n\r\na/b,c/d\n"));
 }
 
 TEST_F(Http, UnknownPathsAndMethods) {

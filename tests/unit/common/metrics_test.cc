@@ -37,5 +37,27 @@ TEST(MetricsHandler, AnswersInTheTextFormat) {
   EXPECT_EQ(Value(response.body, "weir_test_total{a=\"b\"}"), 3);
 }
 
+class OneGauge final : public MetricsSource {
+ public:
+  void Write(ExpositionWriter& writer) override {
+    writer.Family("weir_test_gauge", prometheus::MetricType::Gauge, "h");
+    writer.Add("", uint64_t{7});
+  }
+};
+
+TEST(MetricsHandler, AnswersInOpenMetricsWhenAsked) {
+  ProcessMetrics process;
+  OneGauge gauge;
+  const HttpResponse response =
+      MetricsHandler({&process}, {&gauge})({.accept = "application/openmetrics-text;version=1.0.0"});
+  EXPECT_EQ(response.content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+  EXPECT_NE(response.body.find("# TYPE process_cpu_seconds counter\n# UNIT process_cpu_seconds seconds\n"
+                               "process_cpu_seconds_total "),
+            std::string::npos)
+      << response.body;
+  EXPECT_EQ(Value(response.body, "weir_test_gauge"), 7);
+  EXPECT_TRUE(response.body.ends_with("\n# EOF\n"));
+}
+
 }  // namespace
 }  // namespace weir

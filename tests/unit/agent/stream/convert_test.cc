@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <set>
 
 namespace weir::stream {
 namespace {
@@ -31,6 +32,8 @@ v1::Frontend GoodFrontend() {
   AddEndpoint(stable, "127.0.1.2", 65535);
   v1::Variant* canary = frontend.add_variants();
   canary->set_revision("v2");
+  stable->set_role(v1::ROLE_STABLE);
+  canary->set_role(v1::ROLE_CANARY);
   return frontend;
 }
 
@@ -46,8 +49,18 @@ TEST(ToFrontend, TakesEveryField) {
       .service = "checkout",
       .affinity_timeout_s = 10800,
       .on_empty = datapath::OnEmpty::kRefuse,
-      .variants = {{"v1", 1'000'000, {at("127.0.1.1", 8081), at("127.0.1.2", 65535)}}, {"v2", 0, {}}}};
+      .variants = {
+          {"v1", 1'000'000, {at("127.0.1.1", 8081), at("127.0.1.2", 65535)}, datapath::Role::kStable},
+          {"v2", 0, {}, datapath::Role::kCanary}}};
   EXPECT_EQ(*frontend, want);
+}
+
+TEST(ToFrontend, HttpIsForTcpAlone) {
+  v1::Frontend wire = GoodFrontend();
+  wire.set_http(true);
+  EXPECT_TRUE(ToFrontend(wire)->http);
+  wire.mutable_key()->set_protocol(v1::PROTOCOL_UDP);
+  EXPECT_FALSE(ToFrontend(wire)->http);
 }
 
 TEST(ToFrontend, KeyRoundTrip) {
@@ -131,6 +144,124 @@ TEST(FromSplitCount, TakesEveryField) {
   EXPECT_EQ(wire.variants(1).revision(), "v2");
   EXPECT_EQ(wire.variants(1).weight(), 20u);
   EXPECT_EQ(wire.variants(1).connections(), 2u);
+}
+
+TEST(ToFrontend, ARoleOfLaterReleasesIsNone) {
+  v1::Frontend wire = GoodFrontend();
+  wire.mutable_variants(0)->set_role(v1::ROLE_BACKEND);
+  wire.mutable_variants(1)->set_role(static_cast<v1::Role>(77));
+  const auto frontend = ToFrontend(wire);
+  ASSERT_TRUE(frontend.ok()) << frontend.status();
+  EXPECT_EQ(frontend->variants[0].role, datapath::Role::kBackend);
+  EXPECT_EQ(frontend->variants[1].role, datapath::Role::kNone);
+}
+
+datapath::Series FullSeries() {
+  datapath::Series series{.ns = "shop", .service = "checkout", .revision = "v2", .in_force = true};
+  series.opened = 1;
+  series.closed = 2;
+  series.failed = {{"refused", 3}, {"timeout", 0}};
+  series.bytes_sent = 4;
+  series.bytes_received = 5;
+  series.retransmits = 6;
+  series.resets_received = 7;
+  series.udp_datagrams_sent = 8;
+  series.udp_datagrams_received = 9;
+  series.udp_bytes_sent = 10;
+  series.udp_bytes_received = 11;
+  series.connect.sum_ns = 12;
+  series.connect.buckets[3] = 13;
+  series.connect.buckets[5] = 14;
+  series.srtt.buckets[0] = 15;
+  series.srtt.buckets[109] = 16;
+  series.http = true;
+  series.http_requests = 17;
+  series.http_no_response = 18;
+  series.http_opaque = {{"not_http", 0}, {"pipelined", 19}};
+  series.http_connections = 20;
+  series.http_error_connections = 21;
+  series.http_responses[503].buckets[40] = 22;
+  return series;
+}
+
+TEST(FromSeries, TakesEveryField) {
+  const v1::Series wire = FromSeries(FullSeries());
+  EXPECT_EQ(
+      wire.ShortDebugString(),
+      "key { namespace: \"shop\" service: \"checkout\" revision: \"v2\" } in_force: true opened: 1 closed: 2 "
+      "failed { key: \"refused\" value: 3 } bytes_sent: 4 bytes_received: 5 retransmits: 6 resets_received: "
+      "7 "
+      "udp_datagrams_sent: 8 udp_datagrams_received: 9 udp_bytes_sent: 10 udp_bytes_received: 11 "
+      "connect { sum_ns: 12 first: 3 counts: 13 counts: 0 counts: 14 } srtt { counts: 15 " +
+          []() {
+            std::string zeros;
+            for (int i = 0; i < 108; ++i) zeros += "counts: 0 ";
+            return zeros;
+          }() +
+          "counts: 16 } http { requests: 17 no_response: 18 opaque { key: \"pipelined\" value: 19 } "
+          "connections: 20 error_connections: 21 responses { code: 503 latency { first: 40 counts: 22 } } }");
+}
+
+TEST(FromSeries, HttpIsAbsentWhereItWasNeverLookedAt) {
+  datapath::Series series = FullSeries();
+  series.http = false;
+  EXPECT_FALSE(FromSeries(series).has_http());
+  const v1::Series nothing = FromSeries({});
+  EXPECT_EQ(nothing.connect().counts_size(), 0);
+  EXPECT_EQ(nothing.failed_size(), 0);
+}
+
+TEST(FromReport, NothingToSayIsNoMessage) {
+  EXPECT_TRUE(FromReport({.epoch = "a", .series_epoch = "b"}, 1000).empty());
+}
+
+TEST(FromReport, CountsAloneSayNothingOfSeriesAndTheOtherWayRound) {
+  const std::vector<datapath::SplitCount> counts(2,
+                                                 {{{*IpAddress::Parse("127.96.0.1"), 80}}, {{"v1", 1, 8}}});
+  const auto splits = FromReport({.epoch = "a", .counts = &counts}, 1000);
+  ASSERT_EQ(splits.size(), 1u);
+  EXPECT_EQ(splits[0].telemetry().epoch(), "a");
+  EXPECT_EQ(splits[0].telemetry().splits_size(), 2);
+  EXPECT_EQ(splits[0].telemetry().series_epoch(), "");
+  const datapath::Series series = FullSeries();
+  const auto figures =
+      FromReport({.series_epoch = "b", .series = {{&series}, {{"shop", "gone", "v0"}}}}, 1000);
+  ASSERT_EQ(figures.size(), 1u);
+  EXPECT_EQ(figures[0].telemetry().epoch(), "");
+  EXPECT_EQ(figures[0].telemetry().series_epoch(), "b");
+  EXPECT_EQ(figures[0].telemetry().series(0).opened(), 1u);
+  EXPECT_EQ(figures[0].telemetry().forgotten(0).service(), "gone");
+  // Nothing to tell, and that too is worth a message: an empty list of splits.
+  const std::vector<datapath::SplitCount> none;
+  EXPECT_EQ(FromReport({.epoch = "a", .counts = &none}, 1000).size(), 1u);
+}
+
+TEST(FromReport, PartsAreBoundedAndLoseNothing) {
+  std::vector<datapath::Series> all(300, FullSeries());
+  TelemetryReport report{.epoch = "a", .series_epoch = "b"};
+  const std::vector<datapath::SplitCount> counts(1);
+  report.counts = &counts;
+  for (size_t i = 0; i < all.size(); ++i) {
+    all[i].revision = "v" + std::to_string(i);
+    report.series.changed.push_back(&all[i]);
+    report.series.forgotten.push_back({"shop", "checkout", "w" + std::to_string(i)});
+  }
+  const size_t one = FromSeries(all[0]).ByteSizeLong();
+  const auto parts = FromReport(report, 10'000);
+  EXPECT_GT(parts.size(), 300 * one / 10'000);
+  std::set<std::string> series, forgotten;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const v1::Telemetry& part = parts[i].telemetry();
+    EXPECT_LT(part.ByteSizeLong(), 12'000u);
+    EXPECT_EQ(part.series_epoch(), "b");
+    EXPECT_EQ(part.epoch(), i + 1 == parts.size() ? "a" : "");
+    for (const auto& entry : part.series()) series.insert(entry.key().revision());
+    for (const auto& entry : part.forgotten()) forgotten.insert(entry.revision());
+  }
+  EXPECT_EQ(series.size(), 300u);
+  EXPECT_EQ(forgotten.size(), 300u);
+  // One that alone is larger than a message goes alone.
+  EXPECT_EQ(FromReport(report, 1).size(), 600u);
 }
 
 }  // namespace

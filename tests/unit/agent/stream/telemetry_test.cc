@@ -40,5 +40,149 @@ TEST(TelemetryPacer, ANewStreamIsToldAtOnce) {
   EXPECT_TRUE(pacer.ShouldSend(Counts(5, 5), clock.Now()));
 }
 
+/// The series of a few services with one revision each, and what the pacer says of them.
+class SeriesPacerTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    figures_.epoch = "e1";
+    for (const char* service : {"busy", "calm"}) {
+      figures_.series.push_back({.ns = "shop", .service = service, .revision = "v1", .in_force = true});
+    }
+  }
+  datapath::Series& busy() { return figures_.series[0]; }
+  datapath::Series& calm() { return figures_.series[1]; }
+
+  /// One interval: "busy calm -gone", or "unread".
+  std::string Tick() {
+    const MonotonicTime now = clock_.Now();
+    clock_.Advance(1s);
+    if (!pacer_.ShouldRead(!at_work_.empty(), now)) return "unread";
+    const auto report = pacer_.Next(
+        figures_, [this](std::string_view, std::string_view service) { return service == at_work_; }, now);
+    std::string said;
+    const auto add = [&](const std::string& word) { said += (said.empty() ? "" : " ") + word; };
+    for (const datapath::Series* series : report.changed) add(series->service);
+    for (const SeriesKey& key : report.forgotten) add("-" + key.service);
+    return said;
+  }
+
+  FakeClock clock_;
+  SeriesPacer pacer_{15s};
+  datapath::Figures figures_;
+  std::string at_work_;
+};
+
+TEST_F(SeriesPacerTest, TheFirstReportSaysAllAndLaterOnesWhatChanged) {
+  at_work_ = "busy";
+  EXPECT_EQ(Tick(), "busy calm");
+  EXPECT_EQ(Tick(), "");
+  ++busy().opened;
+  EXPECT_EQ(Tick(), "busy");
+  EXPECT_EQ(Tick(), "");
+}
+
+TEST_F(SeriesPacerTest, WhatIsNotAtWorkWaitsForTheRound) {
+  at_work_ = "busy";
+  EXPECT_EQ(Tick(), "busy calm");  // second 0
+  for (int second = 1; second < 15; ++second) {
+    ++busy().opened;
+    ++calm().opened;
+    EXPECT_EQ(Tick(), "busy") << second;
+  }
+  EXPECT_EQ(Tick(), "calm");  // busy did not change
+  ++calm().opened;
+  EXPECT_EQ(Tick(), "");
+}
+
+TEST_F(SeriesPacerTest, WithNothingAtWorkNothingIsReadBetweenRounds) {
+  EXPECT_EQ(Tick(), "busy calm");
+  ++busy().opened;
+  for (int second = 1; second < 15; ++second) EXPECT_EQ(Tick(), "unread") << second;
+  EXPECT_EQ(Tick(), "busy");
+}
+
+TEST_F(SeriesPacerTest, ARolloutThatBeginsIsToldAtTheNextInterval) {
+  EXPECT_EQ(Tick(), "busy calm");
+  ++busy().opened;
+  EXPECT_EQ(Tick(), "unread");
+  at_work_ = "busy";
+  EXPECT_EQ(Tick(), "busy");
+}
+
+TEST_F(SeriesPacerTest, WhatVanishesIsForgottenOnceAndMayComeBack) {
+  at_work_ = "busy";
+  EXPECT_EQ(Tick(), "busy calm");
+  const datapath::Series gone = calm();
+  figures_.series.pop_back();
+  EXPECT_EQ(Tick(), "-calm");
+  EXPECT_EQ(Tick(), "");
+  figures_.series.push_back(gone);
+  for (int second = 3; second < 15; ++second) EXPECT_EQ(Tick(), "") << second;
+  EXPECT_EQ(Tick(), "calm");  // the same figures, and still news
+}
+
+TEST_F(SeriesPacerTest, WhatWasNeverToldIsNotForgotten) {
+  at_work_ = "busy";
+  EXPECT_EQ(Tick(), "busy calm");
+  figures_.series.push_back({.ns = "shop", .service = "late", .revision = "v1"});
+  EXPECT_EQ(Tick(), "");
+  figures_.series.pop_back();
+  EXPECT_EQ(Tick(), "");
+}
+
+TEST_F(SeriesPacerTest, AnotherEpochStartsAnew) {
+  at_work_ = "busy";
+  EXPECT_EQ(Tick(), "busy calm");
+  figures_.series.pop_back();
+  figures_.epoch = "e2";
+  EXPECT_EQ(Tick(), "busy");  // unchanged but for the epoch; calm is not forgotten: the epoch says it
+}
+
+TEST_F(SeriesPacerTest, ANewStreamIsToldEverything) {
+  EXPECT_EQ(Tick(), "busy calm");
+  pacer_.Reset();
+  EXPECT_EQ(Tick(), "busy calm");
+  EXPECT_EQ(Tick(), "unread");
+}
+
+TEST_F(SeriesPacerTest, EveryFieldIsAChange) {
+  at_work_ = "busy";
+  EXPECT_EQ(Tick(), "busy calm");
+  datapath::Series& s = busy();
+  s.failed = {{"refused", 0}};
+  s.http_opaque = {{"not_http", 0}};
+  s.http = true;
+  EXPECT_EQ(Tick(), "busy");
+  const std::function<void()> changes[] = {
+      [&] { s.in_force = false; },
+      [&] { ++s.opened; },
+      [&] { ++s.closed; },
+      [&] { ++s.failed[0].count; },
+      [&] { ++s.bytes_sent; },
+      [&] { ++s.bytes_received; },
+      [&] { ++s.retransmits; },
+      [&] { ++s.resets_received; },
+      [&] { ++s.udp_datagrams_sent; },
+      [&] { ++s.udp_datagrams_received; },
+      [&] { ++s.udp_bytes_sent; },
+      [&] { ++s.udp_bytes_received; },
+      [&] { ++s.connect.buckets[109]; },
+      [&] { ++s.srtt.sum_ns; },
+      [&] { ++s.http_requests; },
+      [&] { ++s.http_no_response; },
+      [&] { ++s.http_opaque[0].count; },
+      [&] { ++s.http_connections; },
+      [&] { ++s.http_error_connections; },
+      [&] { s.http_responses[200]; },
+      [&] { ++s.http_responses[200].buckets[0]; },
+  };
+  for (size_t i = 0; i < std::size(changes); ++i) {
+    changes[i]();
+    EXPECT_EQ(Tick().substr(0, 4), "busy") << i;
+    const std::string again = Tick();
+    EXPECT_TRUE(again.empty()) << i << ": " << again;
+  }
+}
+
 }  // namespace
 }  // namespace weir::stream

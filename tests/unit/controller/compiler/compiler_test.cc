@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
+#include <random>
+
 #include "tests/unit/controller/compiler/objects_builder.h"
 
 namespace weir::compiler {
@@ -24,6 +27,8 @@ constexpr Protocol kUdp = Protocol::kUdp;
 
 const model::Service kCheckout = MakeService("checkout", {"127.96.0.1"});
 const model::Rollout kRollout = MakeRollout("checkout", "checkout");
+const model::Service kPreview = MakeService("preview", {"127.96.0.7"}, {{"http", 8000, kTcp}});
+const model::Rollout kBlueGreen = MakeBlueGreen("checkout", "checkout", "preview");
 const Weights kEightyTwenty = {{Key("checkout"), {"v1", "v2", 80, 20}}};
 
 struct Case {
@@ -108,6 +113,36 @@ const Case kCases[] = {
       MakeSlice("a", "checkout", Revision("v1"), {"127.0.1.1"})},
      {{Key("release"), {"v1", "", 100, 0}}},
      {"127.96.0.1:80/TCP checkout:http | stable v1*100: 127.0.1.1:8080"}},
+
+    {"before the flip: the new revision has the preview Service and nothing of the active one",
+     {kCheckout, kPreview, kBlueGreen, MakeSlice("a", "checkout", Revision("v1"), {"127.0.1.1"}),
+      MakeSlice("b", "checkout", Revision("v2"), {"127.0.2.1"}),
+      MakeSlice("c", "preview", Revision("v2"), {"127.0.9.9"})},
+     {{Key("checkout"), {"v1", "v2", 100, 0}}},
+     {"127.96.0.1:80/TCP checkout:http | active v1*100: 127.0.1.1:8080 | preview v2*0: 127.0.2.1:8080",
+      "127.96.0.7:8000/TCP preview:http | preview v2*1: 127.0.2.1:8080"}},
+    {"after the flip: the revision before is kept",
+     {kCheckout, kPreview, kBlueGreen, MakeSlice("a", "checkout", Revision("v1"), {"127.0.1.1"}),
+      MakeSlice("b", "checkout", Revision("v2"), {"127.0.2.1"})},
+     {{Key("checkout"), {"v2", "", 100, 0, "v1"}}},
+     {"127.96.0.1:80/TCP checkout:http | active v2*100: 127.0.2.1:8080 | previous v1*0: 127.0.1.1:8080",
+      "127.96.0.7:8000/TCP preview:http | preview v2*1: 127.0.2.1:8080"}},
+    {"a third revision while one is kept; a preview without endpoints is empty",
+     {kCheckout, kPreview, kBlueGreen, MakeSlice("a", "checkout", Revision("v1"), {"127.0.1.1"}),
+      MakeSlice("b", "checkout", Revision("v2"), {"127.0.2.1"})},
+     {{Key("checkout"), {"v2", "v3", 100, 0, "v1"}}},
+     {"127.96.0.1:80/TCP checkout:http | active v2*100: 127.0.2.1:8080 | preview v3*0: | previous v1*0: "
+      "127.0.1.1:8080",
+      "127.96.0.7:8000/TCP preview:http | preview v3*1:"}},
+    {"a preview Service before the first publish has no variants",
+     {kCheckout, kPreview, kBlueGreen, MakeSlice("a", "checkout", Revision("v1"), {"127.0.1.1"})},
+     {},
+     {"127.96.0.1:80/TCP checkout:http", "127.96.0.7:8000/TCP preview:http"}},
+    {"a kept revision cannot be chosen: terminating active ones serve on",
+     {kCheckout, kBlueGreen, MakeSlice("a", "checkout", Revision("v1"), {"127.0.1.1"}),
+      MakeSlice("b", "checkout", Revision("v2"), {"!127.0.2.1"})},
+     {{Key("checkout"), {"v2", "", 100, 0, "v1"}}},
+     {"127.96.0.1:80/TCP checkout:http | active v2*100: 127.0.2.1:8080 | previous v1*0: 127.0.1.1:8080"}},
 
     {"terminating endpoints are left out while one is ready",
      {kCheckout, MakeSlice("a", "checkout", Revision("v1"), {"127.0.1.1", "!127.0.1.2", "-127.0.1.3"})},
@@ -249,6 +284,13 @@ TEST(CompilerTest, DependentsAreTheServiceAndTheRootsAboveIt) {
   EXPECT_EQ(compiler.Dependents({"elsewhere", "b"}), (std::vector<ObjectKey>{{"elsewhere", "b"}}));
 }
 
+TEST(CompilerTest, APreviewServiceDependsOnTheActiveOnesSlices) {
+  Compiler compiler({});
+  compiler.Index(SetOf({kCheckout, kPreview, kBlueGreen}));
+  EXPECT_EQ(compiler.Dependents(Key("checkout")), (std::vector{Key("checkout"), Key("preview")}));
+  EXPECT_EQ(compiler.Dependents(Key("preview")), std::vector{Key("preview")});
+}
+
 TEST(CompilerTest, AServiceThatIsGoneHasNoFrontends) {
   Compiler compiler({});
   const ObjectSet before = SetOf({kCheckout, MakeSlice("a", "checkout", Revision("v1"), {"127.0.1.1"})});
@@ -337,6 +379,42 @@ TEST(CountEndpointsTest, TheRolloutsLabelDecides) {
              MakeSlice("a", "checkout", {{"version", "blue"}, {"weir.dev/revision", "v1"}}, {"127.0.1.1"})});
   EXPECT_TRUE(CountEndpoints(objects, rollout).contains("blue"));
   EXPECT_TRUE(CountEndpoints(objects, kRollout).contains("v1"));
+}
+
+TEST(Compiler, HttpIsAPortsWish) {
+  Compiler compiler({});
+  const Frontends frontends = compiler.Compile(
+      SetOf({MakeService("shop", {"127.96.0.1", "fd00::1"}, {{"a", 80, kTcp, true}, {"b", 81, kTcp}})}), {});
+  ASSERT_EQ(frontends.size(), 4U);
+  for (const auto& [key, frontend] : frontends) EXPECT_EQ(frontend.http(), frontend.key().port() == 80);
+}
+
+TEST(Compiler, SlicesTakenUpOneByOneCompileAsAllAtOnce) {
+  std::mt19937 random(5);
+  ObjectSet objects = SetOf({MakeService("a", {"127.96.0.1"}), MakeService("b", {"127.96.0.2"})});
+  Compiler one_by_one({});
+  one_by_one.Index(objects);
+  for (int step = 0; step < 500; ++step) {
+    const std::string name = "s" + std::to_string(random() % 6);
+    const auto before = objects.slices.find(Key(name));
+    const std::optional<std::string> was =
+        before == objects.slices.end() ? std::nullopt : std::optional(before->second.service);
+    std::optional<std::string> is;
+    objects.Remove("EndpointSlice", Key(name));
+    if (random() % 3 != 0) {
+      is = random() % 2 == 0 ? "a" : "b";
+      objects.Put(MakeSlice(name, *is, Revision("v" + std::to_string(random() % 2)),
+                            {"127.0.1." + std::to_string(random() % 9)}));
+    }
+    one_by_one.IndexSlice(Key(name), was ? &*was : nullptr, is ? &*is : nullptr);
+    Compiler at_once({});
+    at_once.Index(objects);
+    for (const char* service : {"a", "b"}) {
+      ASSERT_EQ(ToText(one_by_one.CompileService(objects, {}, Key(service))),
+                ToText(at_once.CompileService(objects, {}, Key(service))))
+          << "step " << step;
+    }
+  }
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Objects in a line each, and frontends as readable text.
 #pragma once
 
+#include <cctype>
 #include <string>
 #include <utility>
 #include <vector>
@@ -52,6 +53,21 @@ inline model::Rollout MakeRollout(std::string name, std::string service) {
   return {.key = Key(std::move(name)), .service = std::move(service)};
 }
 
+/// Blue-green, with a preview Service.
+inline model::Rollout MakeBlueGreen(std::string name, std::string service, std::string preview) {
+  model::Rollout rollout = MakeRollout(std::move(name), std::move(service));
+  rollout.preview_service = std::move(preview);
+  rollout.spec.blue_green.emplace();
+  return rollout;
+}
+
+/// ROLE_STABLE -> "stable".
+inline std::string RoleWord(v1::Role role) {
+  std::string word = v1::Role_Name(role).substr(5);
+  for (char& c : word) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return word;
+}
+
 /// "127.96.0.1:80/TCP checkout:http | stable v1*80: 127.0.1.1:8081 | canary v2*20:"
 inline std::string ToText(const v1::Frontend& frontend) {
   const auto address = [](const auto& message) {
@@ -62,11 +78,8 @@ inline std::string ToText(const v1::Frontend& frontend) {
                      (frontend.key().protocol() == v1::PROTOCOL_TCP ? "/TCP " : "/UDP ") +
                      frontend.service() + ":" + frontend.port_name();
   for (const v1::Variant& variant : frontend.variants()) {
-    const char* role = variant.role() == v1::ROLE_STABLE   ? "stable"
-                       : variant.role() == v1::ROLE_CANARY ? "canary"
-                                                           : "backend";
-    text +=
-        std::string(" | ") + role + " " + variant.revision() + "*" + std::to_string(variant.weight()) + ":";
+    text += " | " + RoleWord(variant.role()) + " " + variant.revision() + "*" +
+            std::to_string(variant.weight()) + ":";
     for (const v1::Endpoint& endpoint : variant.endpoints()) text += " " + address(endpoint);
   }
   return text;

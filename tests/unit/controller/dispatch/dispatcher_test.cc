@@ -86,7 +86,7 @@ class FakeObserver final : public Observer {
     return numbers;
   }
   void OnNodesChanged() override { ++changes; }
-  void OnTelemetry(const Node&) override {}
+  void OnTelemetry(const Node&, const v1::Telemetry&) override {}
   void OnAgentAhead(uint64_t held) override { ahead = held; }
 
   Status numbering;

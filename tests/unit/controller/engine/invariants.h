@@ -8,6 +8,7 @@
 #include <functional>
 #include <iterator>
 #include <optional>
+#include <set>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -22,9 +23,9 @@ using Source = std::function<uint32_t(uint32_t bound)>;
 
 class World {
  public:
-  /// `violated` gets every breach, in words.
-  World(Source source, std::function<void(const std::string&)> violated)
-      : source_(std::move(source)), violated_(std::move(violated)) {}
+  /// `violated` gets every breach, in words. `blue_green`: no other strategy, and few steps.
+  World(Source source, std::function<void(const std::string&)> violated, bool blue_green = false)
+      : source_(std::move(source)), violated_(std::move(violated)), blue_green_(blue_green) {}
 
   const State& state() const { return state_; }
   TimePoint now() const { return now_; }
@@ -38,7 +39,11 @@ class World {
         return Feed(SpecChanged{RandomSpec()});
       case 1: {
         Spec spec = state_.spec;  // one thing only
-        Chance(2) ? void(spec.paused = !spec.paused) : void(spec.revision = RandomRevision());
+        if (Chance(6)) {
+          spec.blue_green = RandomBlueGreen();
+        } else {
+          Chance(2) ? void(spec.paused = !spec.paused) : void(spec.revision = RandomRevision());
+        }
         return Feed(SpecChanged{spec});
       }
       case 2:
@@ -55,6 +60,8 @@ class World {
       case 10:
         now_ += Duration(source_(20'000));
         return Feed(Tick{});
+      case 12:
+        return Feed(RandomVerdict());
       case 11:
         unanswered_ = false;  // the end of the process before the effect, or just after
         return Feed(Restarted{});
@@ -77,6 +84,9 @@ class World {
     for (size_t i = 0; i < 100 && !Done(); ++i) {
       AnswerPublish();
       Feed(AcksObserved{{.generation = generation_, .desired = 2, .acked = 2}});
+      if (state_.foreground && !state_.foreground->outcome) {
+        Feed(AnalysisFinished{state_.foreground->id, Outcome::kSuccessful, ""});
+      }
       if (Describe(state_, now_).phase != Phase::kPaused) continue;
       if (state_.pause_until) {
         now_ = std::max(now_, *state_.pause_until);
@@ -95,6 +105,7 @@ class World {
     Decision decision = Step(before, event, now_);
     Observe(event);
     CheckDecision(before, event, decision);
+    CheckRuns(before, event, decision);
     CheckTwice(event, decision);
     for (const Effect& effect : decision.effects) {
       const auto* publish = std::get_if<Publish>(&effect);
@@ -126,19 +137,41 @@ class World {
     spec.revision = RandomRevision();
     spec.max_weight = kMaxima[source_(std::size(kMaxima))];
     spec.paused = Chance(8);
-    for (uint32_t n = source_(7); n > 0; --n) {
-      switch (source_(4)) {
+    spec.blue_green = RandomBlueGreen();
+    if (!spec.blue_green && Chance(3)) spec.background = {Analysis{.templates = {"beside"}}, source_(4)};
+    for (uint32_t n = source_(blue_green_ ? 2 : 7); n > 0; --n) {
+      switch (source_(5)) {
         case 0:
           spec.steps.push_back(Pause{});
+          break;
+        case 2:
+          spec.steps.push_back(Analysis{.templates = {"step"}});
           break;
         case 1:
           spec.steps.push_back(Pause{Duration(source_(15'000))});
           break;
         default:
-          spec.steps.push_back(SetWeight{source_(spec.max_weight + 1)});
+          if (!spec.blue_green) spec.steps.push_back(SetWeight{source_(spec.max_weight + 1)});
       }
     }
     return spec;
+  }
+
+  std::optional<BlueGreen> RandomBlueGreen() {
+    if (!blue_green_ && !Chance(3)) return std::nullopt;
+    BlueGreen blue_green{.scale_down_delay = Duration(Chance(4) ? 0 : source_(400'000))};
+    if (Chance(3)) blue_green.post_promotion = Analysis{.templates = {"post"}};
+    return blue_green;
+  }
+
+  /// Mostly of a run at work, else of one that is over or never was.
+  AnalysisFinished RandomVerdict() {
+    static constexpr Outcome kOutcomes[] = {Outcome::kSuccessful, Outcome::kSuccessful, Outcome::kFailed,
+                                            Outcome::kError, Outcome::kInconclusive};
+    AnalysisFinished verdict{"v1-1-pre", kOutcomes[source_(std::size(kOutcomes))], "m"};
+    const std::set<std::string>& runs = running_.empty() || Chance(5) ? all_runs_ : running_;
+    if (!runs.empty()) verdict.run_id = *std::next(runs.begin(), source_(static_cast<uint32_t>(runs.size())));
+    return verdict;
   }
 
   EndpointsObserved RandomEndpoints() {
@@ -212,13 +245,14 @@ class World {
   void CheckDecision(const State& before, const Event& event, const Decision& decision) {
     const State& after = decision.state;
     const Publish* publish = nullptr;
-    bool rejected = false;
+    bool rejected = false, woken = false;
     for (const Effect& effect : decision.effects) {
       if (const auto* found = std::get_if<Publish>(&effect)) {
         Check(publish == nullptr, "two publishes in one decision");
         publish = found;
       } else if (const auto* wake = std::get_if<WakeAt>(&effect)) {
         Check(wake->time > now_, "a wake in the past");
+        woken = true;
       }
       rejected = rejected || std::holds_alternative<Reject>(effect);
     }
@@ -226,6 +260,9 @@ class World {
       Check(decision.effects.size() == 1, "a rejection has other effects");
       Check(after == before, "a rejection changes the state");
     }
+    Check(rejected || after.previous.empty() ||
+              (woken && after.spec.blue_green && now_ < *after.previous_until),
+          "a revision is kept too long, or nothing ends it");
     if (publish != nullptr) CheckPublish(before, after, *publish);
     if (std::holds_alternative<Abort>(event) && !rejected) {
       Check(after.aborted, "an abort that is not aborted");
@@ -236,12 +273,56 @@ class World {
     if (same_rollout && after.step > before.step && !std::holds_alternative<Promote>(event)) {
       Check(EverybodyHoldsIt(), "a step is done that not every node has acknowledged");
     }
-    if (after.stable != before.stable && !before.stable.empty()) {
+    if (WentBack(before, after)) {
+      Check(before.previous_until && now_ < *before.previous_until, "a way back that is over");
+      Check(publish != nullptr && ShareOf(after.stable, *publish).part == after.spec.max_weight,
+            "the way back takes more than one generation");
+    } else if (after.stable != before.stable && !before.stable.empty()) {
       Check(after.stable == before.canary && after.canary.empty(), "stable becomes what was not the canary");
       Check(EverybodyHoldsIt(), "stable changes before every node has acknowledged");
-      Check(published_ == Publish{after.stable, "", after.spec.max_weight, 0},
+      Check(published_ && published_->stable == after.stable && published_->canary.empty() &&
+                published_->stable_weight == after.spec.max_weight,
             "stable changes without its split");
+      Check(published_ && published_->previous == after.previous,
+            "what the flip kept is not what is kept after it");
     }
+  }
+
+  /// What the application would have at work is what the state holds, and a verdict does what it must.
+  void CheckRuns(const State& before, const Event& event, const Decision& decision) {
+    const State& after = decision.state;
+    const auto* verdict = std::get_if<AnalysisFinished>(&event);
+    const bool news = verdict != nullptr && running_.erase(verdict->run_id) > 0;
+    if (verdict != nullptr && !news) Check(after == before, "a stale verdict changes the state");
+    const bool bad = news && (verdict->outcome == Outcome::kFailed || verdict->outcome == Outcome::kError);
+    if (bad) Check(after.aborted && !after.reason.empty(), "a bad verdict does not abort");
+    if (news && verdict->outcome == Outcome::kInconclusive) {
+      Check(Describe(after, now_).phase == Phase::kPaused && after.hold == Hold::kInconclusive,
+            "an Inconclusive one does not pause");
+    }
+    for (const Effect& effect : decision.effects) {
+      if (const auto* start = std::get_if<StartAnalysis>(&effect)) {
+        Check(start->stable == after.stable && start->canary == after.canary && !start->canary.empty(),
+              "a run of other revisions");
+        const bool known = !all_runs_.insert(start->run_id).second;
+        Check(!known || std::holds_alternative<Restarted>(event), "a run's name is used twice");
+        running_.insert(start->run_id);
+      } else if (const auto* stop = std::get_if<StopAnalysis>(&effect)) {
+        Check(running_.erase(stop->run_id) > 0, "a run that is not at work is stopped");
+      }
+    }
+    std::set<std::string> held;
+    for (const auto* slot : {&after.foreground, &after.background}) {
+      if (*slot && !(*slot)->outcome) held.insert((*slot)->id);
+    }
+    Check(held == running_, "the runs at work are not those of the state");
+    Check(held.empty() || (!after.canary.empty() && !after.aborted), "a run without a rollout");
+  }
+
+  /// Stable is the revision that was kept, without steps.
+  static bool WentBack(const State& before, const State& after) {
+    return !before.previous.empty() && after.stable == before.previous && after.previous.empty() &&
+           (after.canary.empty() || (after.canary == before.stable && after.aborted));
   }
 
   void CheckPublish(const State& before, const State& after, const Publish& publish) {
@@ -254,6 +335,13 @@ class World {
       Check(after.finishing && publish.stable == after.canary && publish.canary.empty(),
             "another revision than stable takes over before the end");
     }
+    Check(publish.previous.empty() ||
+              (publish.previous != publish.stable && publish.previous != publish.canary),
+          "a revision is published twice");
+    Check(publish.previous.empty() || after.spec.blue_green, "a revision is kept without blue-green");
+    Check(!after.spec.blue_green || publish.canary_weight == 0 || publish.stable_weight == 0 ||
+              !before.spec.blue_green,
+          "blue-green divides traffic");
     if (!publish.canary.empty())
       Check(publish.canary == after.canary, "a revision that is no canary is published");
     if (published_ && !after.canary.empty() && !before.stable.empty() &&
@@ -272,7 +360,7 @@ class World {
           using E = std::decay_t<decltype(concrete)>;
           constexpr bool fact = std::is_same_v<E, SpecChanged> || std::is_same_v<E, EndpointsObserved> ||
                                 std::is_same_v<E, Published> || std::is_same_v<E, AcksObserved> ||
-                                std::is_same_v<E, Tick>;
+                                std::is_same_v<E, Tick> || std::is_same_v<E, AnalysisFinished>;
           if constexpr (fact || std::is_same_v<E, Restarted>) {
             const Decision again = Step(decision.state, event, now_);
             Check(again.state == decision.state, "the same fact twice changes the state");
@@ -297,6 +385,9 @@ class World {
           "Degraded is: aborted");
     Check(s.canary.empty() || s.canary != s.stable, "the canary is stable");
     Check(s.history.size() <= kHistory, "too much history");
+    Check(s.previous.empty() == !s.previous_until.has_value(), "a revision is kept for no time");
+    Check(s.previous.empty() || (!s.history.empty() && s.history.back() == s.previous),
+          "what is kept is not the revision before");
     Check(s.stable.empty() == !published_.has_value(),
           "a stable revision is published, and nothing before it");
     if (!published_ || s.canary.empty()) return;
@@ -315,11 +406,13 @@ class World {
 
   Source source_;
   std::function<void(const std::string&)> violated_;
+  const bool blue_green_;
   State state_;
   TimePoint now_{Duration{1'700'000'000'000}};
   std::optional<Event> last_;
   uint64_t generation_ = 0;
   bool unanswered_ = false;
+  std::set<std::string> running_, all_runs_;
   std::optional<Publish> published_;  // the last one
   uint64_t held_generation_ = 0;      // its generation, 0 until answered
   std::optional<Acks> acks_;          // of that generation

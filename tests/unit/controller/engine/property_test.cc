@@ -16,10 +16,13 @@ Source Seeded(uint32_t seed) {
 
 class Trial {
  public:
-  explicit Trial(uint32_t seed)
-      : world_(Seeded(seed), [seed, this](const std::string& what) {
-          ADD_FAILURE() << "seed " << seed << ", event " << event_ << ": " << what;
-        }) {}
+  explicit Trial(uint32_t seed, bool blue_green = false)
+      : world_(
+            Seeded(seed),
+            [seed, this](const std::string& what) {
+              ADD_FAILURE() << "seed " << seed << ", event " << event_ << ": " << what;
+            },
+            blue_green) {}
   World& world() { return world_; }
   void Happen(int events) {
     for (int i = 0; i < events && !testing::Test::HasFailure(); ++i, ++event_) world_.Happen();
@@ -31,7 +34,7 @@ class Trial {
 };
 
 TEST(EnginePropertyTest, RandomEventsKeepTheInvariants) {
-  uint32_t rollouts = 0, aborted = 0, weighted = 0, finished = 0;
+  uint32_t rollouts = 0, aborted = 0, weighted = 0, finished = 0, judged = 0, inconclusive = 0;
   for (uint32_t seed = 1; seed <= 3000 && !HasFailure(); ++seed) {
     Trial run(seed);
     for (int i = 0; i < 40; ++i) {
@@ -39,6 +42,8 @@ TEST(EnginePropertyTest, RandomEventsKeepTheInvariants) {
       const State& state = run.world().state();
       rollouts += !state.canary.empty();
       aborted += state.aborted;
+      judged += state.aborted && !state.reason.empty();
+      inconclusive += state.hold == Hold::kInconclusive;
       weighted += state.published_weight > 0;
       finished += !state.history.empty();
     }
@@ -46,8 +51,29 @@ TEST(EnginePropertyTest, RandomEventsKeepTheInvariants) {
   // The run has been where it matters.
   EXPECT_GT(rollouts, 10'000u);
   EXPECT_GT(aborted, 1'000u);
-  EXPECT_GT(weighted, 3'000u);
+  EXPECT_GT(weighted, 2'000u);
   EXPECT_GT(finished, 1'000u);
+  EXPECT_GT(judged, 200u);
+  EXPECT_GT(inconclusive, 50u);
+}
+
+TEST(EnginePropertyTest, RandomEventsKeepTheInvariantsOfBlueGreen) {
+  uint32_t kept = 0, undone = 0, aborted = 0;
+  for (uint32_t seed = 1; seed <= 1500 && !HasFailure(); ++seed) {
+    Trial run(seed, /*blue_green=*/true);
+    for (int i = 0; i < 200; ++i) {
+      const State before = run.world().state();
+      run.Happen(1);
+      const State& state = run.world().state();
+      kept += !state.previous.empty();
+      const bool back = !before.previous.empty() && state.stable == before.previous;
+      undone += back && state.canary.empty();
+      aborted += back && state.aborted;
+    }
+  }
+  EXPECT_GT(kept, 3'000u);
+  EXPECT_GT(undone, 50u);
+  EXPECT_GT(aborted, 20u);
 }
 
 TEST(EnginePropertyTest, FromEveryStateCooperationEndsHealthy) {

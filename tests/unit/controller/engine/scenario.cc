@@ -72,6 +72,7 @@ std::optional<Duration> ParseDuration(std::string_view text) {
 std::string Text(const Publish& publish) {
   std::string text = fmt::format("{}:{}", publish.stable, publish.stable_weight);
   if (!publish.canary.empty()) text += fmt::format(",{}:{}", publish.canary, publish.canary_weight);
+  if (!publish.previous.empty()) text += fmt::format(",{} kept", publish.previous);
   return text;
 }
 
@@ -82,6 +83,15 @@ std::string Text(Duration duration) {
 
 std::string Join(const std::vector<std::string>& parts, std::string_view separator) {
   return fmt::format("{}", fmt::join(parts, separator));
+}
+
+/// "Failed"
+std::optional<Outcome> ParseOutcome(std::string_view text) {
+  for (const Outcome outcome :
+       {Outcome::kSuccessful, Outcome::kFailed, Outcome::kError, Outcome::kInconclusive}) {
+    if (text == OutcomeName(outcome)) return outcome;
+  }
+  return std::nullopt;
 }
 
 class Player {
@@ -117,6 +127,10 @@ class Player {
       if (const auto* wake = std::get_if<WakeAt>(&effect)) wake_ = wake->time;
       if (const auto* set = std::get_if<SetRevision>(&effect)) revisions_.push_back(set->revision);
       if (const auto* reject = std::get_if<Reject>(&effect)) rejects_.push_back(reject->reason);
+      if (const auto* start = std::get_if<StartAnalysis>(&effect)) {
+        starts_.push_back(fmt::format("{}:{}", start->run_id, fmt::join(start->analysis.templates, "+")));
+      }
+      if (const auto* stop = std::get_if<StopAnalysis>(&effect)) stops_.push_back(stop->run_id);
       if (const auto* note = std::get_if<Note>(&effect)) notes_.push_back(note->text);
     }
   }
@@ -161,6 +175,8 @@ class Player {
       Feed(Resume{});
     } else if (const auto weight = Number<uint32_t>(argument); verb == "set-weight" && weight) {
       Feed(SetWeightByHand{*weight});
+    } else if (const auto outcome = ParseOutcome(words.back().key); verb == "verdict" && outcome) {
+      Feed(AnalysisFinished{argument, *outcome, words.back().value});
     } else if (verb == "expect") {
       Expect(words);
     } else {
@@ -183,6 +199,17 @@ class Player {
         spec_.max_weight = *max;
       } else if (key == "paused" && (value == "yes" || value == "no")) {
         spec_.paused = value == "yes";
+      } else if (key == "post" && spec_.blue_green) {
+        spec_.blue_green->post_promotion = Analysis{.templates = {value}};
+      } else if (key == "background") {
+        const size_t at = value.find('@');
+        const auto step = at == std::string::npos ? 0U : Number<uint32_t>(value.substr(at + 1));
+        spec_.background.reset();
+        if (value != "no")
+          spec_.background = {Analysis{.templates = {value.substr(0, at)}}, step.value_or(0)};
+      } else if (const auto kept = ParseDuration(value); key == "blue-green" && (kept || value == "no")) {
+        spec_.blue_green.reset();
+        if (kept) spec_.blue_green = BlueGreen{.scale_down_delay = *kept};
       } else if (key == "steps") {
         spec_.steps.clear();
         for (const std::string& step : List(value)) {
@@ -192,6 +219,8 @@ class Player {
             spec_.steps.push_back(SetWeight{*weight});
           } else if (duration || step == "pause") {
             spec_.steps.push_back(Pause{duration});
+          } else if (step.starts_with("analysis:")) {
+            spec_.steps.push_back(Analysis{.templates = {step.substr(9)}});
           } else {
             Unknown({step});
           }
@@ -234,6 +263,8 @@ class Player {
         {"stable", state_.stable},
         {"canary", state_.canary},
         {"generation", std::to_string(state_.generation)},
+        {"previous", state_.previous},
+        {"kept", description.previous_remaining ? Text(*description.previous_remaining) : ""},
         {"history", Join(state_.history, ",")},
         {"paused", description.paused ? "yes" : "no"},
         {"remaining", description.pause_remaining ? Text(*description.pause_remaining) : ""},
@@ -243,6 +274,8 @@ class Player {
         {"revision", Join(revisions_, " then ")},
         {"reject", Join(rejects_, "; ")},
         {"note", Join(notes_, "; ")},
+        {"start", Join(starts_, " then ")},
+        {"stop", Join(stops_, " then ")},
     };
     std::map<std::string, bool> named;
     for (size_t i = 1; i < words.size(); ++i) {
@@ -259,13 +292,15 @@ class Player {
                          relation == '=' ? "" : "something with ", value));
       }
     }
-    for (const char* key : {"publish", "reject", "revision"}) {
+    for (const char* key : {"publish", "reject", "revision", "start", "stop"}) {
       if (!found[key].empty() && !named[key]) Fail(fmt::format("unexpected {} \"{}\"", key, found[key]));
     }
     publishes_.clear();
     revisions_.clear();
     rejects_.clear();
     notes_.clear();
+    starts_.clear();
+    stops_.clear();
     wake_.reset();
     asserted_ = true;
   }
@@ -280,7 +315,7 @@ class Player {
   TimePoint now_{Duration{1'700'000'000'000}};
   uint64_t generation_ = 0;
   bool unanswered_ = false;
-  std::vector<std::string> publishes_, revisions_, rejects_, notes_;
+  std::vector<std::string> publishes_, revisions_, rejects_, notes_, starts_, stops_;
   std::optional<TimePoint> wake_;
 };
 

@@ -2,6 +2,11 @@
 //
 //   # comment
 //   spec revision=v2 steps=20,pause,50,pause:10s,100 max=100 paused=no   what is not named stays as it was
+//   spec blue-green=30s                  a flip that keeps the revision before for so long; "no": canary
+//   spec steps=20,analysis:NAME background=NAME@1 post=NAME     analyses: a step, beside the steps from 1 on
+//   ("no":
+//                                        none), after a flip
+//   verdict RUN Failed="why"             or Successful, Error, Inconclusive: a run has ended
 //   ready v1=2 v2=1                      ready endpoints of every revision
 //   published                            the application has given the last Publish a generation (1, 2, ...)
 //   acks desired=2 acked=2 [behind=n3,n4] [refusing="n2: map full"]      of the present generation
@@ -10,10 +15,11 @@
 //   restart [+5m]                        the state goes through its JSON text, as after the end of the
 //   process expect phase=Paused step=1 weight=20 stable=v1 canary=v2 publish=v1:80,v2:20 message~"..."
 //
-// An `expect` speaks of the state and of the effects since the one before. Publishes and rejections that it
-// does not name are a failure. Its words: phase, step, weight, stable, canary ("" for none), generation,
-// history, paused (yes/no), remaining (of a pause), message, publish, wake (time from now), revision
-// (SetRevision), reject, note. `key=value` is equality, `key~value` is "contains".
+// An `expect` speaks of the state and of the effects since the one before. Publishes, rejections, starts and
+// stops that it does not name are a failure. Its words: phase, step, weight, stable, canary ("" for none),
+// generation, history, previous (kept after a flip), kept (for how long yet), paused (yes/no), remaining (of
+// a pause), message, publish, wake (time from now), revision (SetRevision), reject, start (RUN:TEMPLATE),
+// stop (RUN), note. `key=value` is equality, `key~value` is "contains".
 #pragma once
 
 #include <string>

@@ -74,6 +74,32 @@ TEST(Manifest, ServiceDefaults) {
   EXPECT_EQ(service.client_ip_affinity, std::chrono::seconds{10800});
 }
 
+TEST(Manifest, WhichPortsAskForHttp) {
+  const struct {
+    std::string_view annotations, port;
+    bool http;
+  } kCases[] = {{"{}", "", false},
+                {"{}", ", appProtocol: http", true},
+                {"{}", ", appProtocol: HTTP", false},
+                {"{}", ", appProtocol: https", false},
+                {"{}", ", appProtocol: grpc", false},
+                {"{}", ", appProtocol: kubernetes.io/h2c", false},
+                {"{}", ", appProtocol: kubernetes.io/ws", false},
+                {"{}", ", appProtocol: http, protocol: UDP", false},
+                {"{weir.dev/l7: http}", "", true},
+                {"{weir.dev/l7: http}", ", appProtocol: http", true},
+                {"{weir.dev/l7: http}", ", appProtocol: https", false},
+                {"{weir.dev/l7: http}", ", protocol: UDP", false},
+                {"{weir.dev/l8: http}", "", false}};
+  for (const auto& [annotations, port, http] : kCases) {
+    const auto service = One<Service>(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: a, annotations: " + std::string(annotations) +
+        "}\nspec: {clusterIP: 127.96.0.1, ports: [{port: 80" + std::string(port) + "}]}\n");
+    ASSERT_EQ(service.ports.size(), 1U);
+    EXPECT_EQ(service.ports[0].http, http) << annotations << port;
+  }
+}
+
 TEST(Manifest, EndpointConditions) {
   const struct {
     std::string_view conditions;
@@ -97,6 +123,30 @@ TEST(Manifest, EndpointConditions) {
     EXPECT_EQ(slice.endpoints[0].state, state) << conditions;
     EXPECT_EQ(slice.Revision("pod-template-hash"), "v1");
   }
+}
+
+TEST(Manifest, BlueGreen) {
+  const auto read = [](const std::string& fields) {
+    return One<Rollout>(
+        "apiVersion: weir.dev/v1alpha1\nkind: Rollout\nmetadata: {name: r}\nspec:\n  revision: v1\n"
+        "  strategy: {blueGreen: {activeService: a" +
+        fields + "}}\n");
+  };
+  const Rollout plain = read("");
+  EXPECT_EQ(plain.service, "a");
+  EXPECT_EQ(plain.preview_service, "");
+  EXPECT_TRUE(plain.spec.steps.empty()) << "promoted as soon as it is ready";
+  ASSERT_TRUE(plain.spec.blue_green);
+  EXPECT_EQ(plain.spec.blue_green->scale_down_delay, std::chrono::seconds(30));
+
+  const Rollout by_hand = read(", previewService: b, autoPromotionEnabled: false, scaleDownDelaySeconds: 0");
+  EXPECT_EQ(by_hand.preview_service, "b");
+  EXPECT_EQ(by_hand.spec.steps, (std::vector<engine::RolloutStep>{engine::Pause{}}));
+  EXPECT_EQ(by_hand.spec.blue_green->scale_down_delay, milliseconds(0));
+
+  const Rollout by_time = read(", autoPromotionEnabled: true, autoPromotionSeconds: 20");
+  EXPECT_EQ(by_time.spec.steps, (std::vector<engine::RolloutStep>{engine::Pause{milliseconds(20'000)}}));
+  EXPECT_TRUE(read(", autoPromotionSeconds: 0").spec.steps.empty());
 }
 
 TEST(Manifest, RolloutSteps) {
@@ -133,12 +183,67 @@ spec:
   EXPECT_EQ(rollout.spec.steps, steps);
 }
 
+TEST(Manifest, AnalysisInEveryPlace) {
+  const auto canary = One<Rollout>(R"(
+apiVersion: weir.dev/v1alpha1
+kind: Rollout
+metadata: {name: r}
+spec:
+  service: a
+  revision: v1
+  strategy:
+    canary:
+      analysis:
+        templates: [{templateName: errors}, {templateName: latency}]
+        startingStep: 1
+        dryRun: [{metricName: p99}]
+        measurementRetention: [{metricName: "p.*", limit: 20}]
+      steps:
+      - setWeight: 20
+      - analysis:
+          templates: [{templateName: success-rate}]
+          args:
+          - {name: service, value: checkout}
+          - {name: new, valueFrom: {podTemplateHashValue: Latest}}
+          - {name: old, valueFrom: {podTemplateHashValue: Stable}}
+      - analysis: {templates: [{templateName: weir-success-rate}], untilConfident: true, limit: 5m}
+)");
+  using From = engine::AnalysisArg::From;
+  engine::Analysis errors{.templates = {"errors", "latency"}, .dry_run = {"p99"}, .retention = {{"p.*", 20}}};
+  EXPECT_EQ(canary.spec.background, (engine::BackgroundAnalysis{errors, 1}));
+  const engine::Analysis with_args{
+      .templates = {"success-rate"},
+      .args = {{"service", "checkout"}, {"new", "", From::kLatest}, {"old", "", From::kStable}}};
+  const engine::Analysis confident{
+      .templates = {"weir-success-rate"}, .until_confident = true, .limit = milliseconds{300'000}};
+  EXPECT_EQ(canary.spec.steps,
+            (std::vector<engine::RolloutStep>{engine::SetWeight{20}, with_args, confident}));
+  EXPECT_EQ(StepText(canary.spec.steps[1]), "analysis: success-rate");
+
+  const auto blue_green = One<Rollout>(R"(
+apiVersion: weir.dev/v1alpha1
+kind: Rollout
+metadata: {name: r}
+spec:
+  revision: v1
+  strategy:
+    blueGreen:
+      activeService: a
+      autoPromotionSeconds: 20
+      prePromotionAnalysis: {templates: [{templateName: smoke}]}
+      postPromotionAnalysis: {templates: [{templateName: errors}]}
+)");
+  EXPECT_EQ(blue_green.spec.steps, (std::vector<engine::RolloutStep>{engine::Analysis{.templates = {"smoke"}},
+                                                                     engine::Pause{milliseconds{20'000}}}));
+  EXPECT_EQ(blue_green.spec.blue_green->post_promotion, engine::Analysis{.templates = {"errors"}});
+}
+
 TEST(Manifest, EveryFieldOfArgosIsRefusedByName) {
   const auto errors = [](std::string_view where, std::string_view field) {
     std::string spec = "strategy: {canary: {}}";
     const std::string with = "{" + std::string(field) + ": {}}";
     if (where == "spec") spec = "strategy: {canary: {}}, " + std::string(field) + ": {}";
-    if (where == "strategy") spec = "strategy: " + with;
+    if (where == "blueGreen") spec = "strategy: {blueGreen: " + with + "}";
     if (where == "canary") spec = "strategy: {canary: " + with + "}";
     if (where == "routing") spec = "strategy: {canary: {trafficRouting: " + with + "}}";
     if (where == "step") spec = "strategy: {canary: {steps: [" + with + "]}}";
@@ -152,9 +257,11 @@ TEST(Manifest, EveryFieldOfArgosIsRefusedByName) {
        {"workloadRef", "template", "selector", "replicas", "minReadySeconds", "restartAt",
         "revisionHistoryLimit", "progressDeadlineSeconds", "progressDeadlineAbort", "rollbackWindow",
         "analysis"}},
-      {"strategy", {"blueGreen"}},
+      {"blueGreen",
+       {"previewReplicaCount", "maxUnavailable", "scaleDownDelayRevisionLimit", "abortScaleDownDelaySeconds",
+        "antiAffinity", "activeMetadata", "previewMetadata"}},
       {"canary",
-       {"analysis", "canaryService", "stableService", "maxSurge", "maxUnavailable", "minPodsPerReplicaSet",
+       {"canaryService", "stableService", "maxSurge", "maxUnavailable", "minPodsPerReplicaSet",
         "dynamicStableScale", "scaleDownDelaySeconds", "scaleDownDelayRevisionLimit",
         "abortScaleDownDelaySeconds", "replicaProgressThreshold", "antiAffinity", "canaryMetadata",
         "stableMetadata", "pingPong"}},
@@ -162,7 +269,7 @@ TEST(Manifest, EveryFieldOfArgosIsRefusedByName) {
        {"istio", "nginx", "alb", "smi", "ambassador", "appMesh", "traefik", "apisix", "plugins",
         "managedRoutes"}},
       {"step",
-       {"setCanaryScale", "setHeaderRoute", "setMirrorRoute", "analysis", "experiment", "plugin",
+       {"setCanaryScale", "setHeaderRoute", "setMirrorRoute", "experiment", "plugin",
         "replicaProgressThreshold"}}};
   for (const auto& [where, fields] : kFields) {
     for (const std::string_view field : fields) {

@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "controller/model/manifest.h"
+#include "controller/model/vip_index.h"
 
 namespace weir::model {
 namespace {
@@ -93,6 +94,31 @@ TEST(ValidateSet, TenThousandServicesAndAHundredThousandEndpoints) {
   EXPECT_TRUE(ValidateSet(set).ok());
   // Each pair looked at would be 10^9 steps and minutes in a sanitizer build.
   EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::seconds{10});
+}
+
+TEST(ValidateSlices, SaysOfChangedSlicesWhatValidateSetSays) {
+  ObjectSet set;
+  for (uint32_t i = 1; i <= 5; ++i) set.Put(MakeService("s" + std::to_string(i), i));
+  const VipIndex vips = MakeVipIndex(set);
+  int refused = 0;
+  for (uint32_t address = 1; address <= 7; ++address) {
+    for (const uint16_t port : {80, 8080}) {
+      for (const char* service : {"s1", "unknown"}) {
+        for (const AddressFamily family : {AddressFamily::kIPv4, AddressFamily::kIPv6}) {
+          EndpointSlice slice = MakeSlice("slice", service, port);
+          slice.family = family;
+          slice.endpoints = {{Address(address)}};
+          set.Put(slice);
+          const Status all = ValidateSet(set);
+          EXPECT_EQ(ValidateSlices(set, vips, {slice.key}), all);
+          refused += all.ok() ? 0 : 1;
+        }
+      }
+    }
+  }
+  EXPECT_GT(refused, 0);
+  set.Remove("EndpointSlice", {"default", "slice"});
+  EXPECT_TRUE(ValidateSlices(set, vips, {{"default", "slice"}}).ok());
 }
 
 }  // namespace

@@ -1,0 +1,62 @@
+// A SplitTable and its series: who is measured as what, and for how long.
+#include "agent/datapath/figures.h"
+#include "agent/datapath/split_table.h"
+#include "agent/datapath/wire.h"
+
+namespace weir::datapath {
+
+void SplitTable::AssignSeries(const Frontend& frontend) {
+  if (!measured_) return;
+  for (const Variant& variant : frontend.variants)
+    series_.Assign(maps_, {frontend.ns, frontend.service, variant.revision}, clock_->Now());
+}
+
+uint32_t SplitTable::SeriesOf(const Frontend& frontend, uint32_t variant) const {
+  if (!measured_) return 0;
+  return series_.Find({frontend.ns, frontend.service, frontend.variants[variant].revision});
+}
+
+void SplitTable::UseSeries(Held& held, std::vector<uint32_t> series) {
+  const bool http = held.slot != 0 && (maps_.splits[held.slot].flags & WEIR_SPLIT_HTTP) != 0;
+  // The new ones first: what stays in use is never without a user.
+  for (const uint32_t id : series) series_.Use(id, http);
+  for (const uint32_t id : held.series) series_.Release(id, clock_->Now());
+  held.series = std::move(series);
+}
+
+void SplitTable::Hold(const FrontendKey& key, uint32_t service, uint32_t slot) {
+  const weir_split& split = maps_.splits[slot];
+  Held& held = held_[key];
+  packet_users_ -= held.needs_packets ? 1 : 0;
+  held.service = service;
+  held.slot = slot;
+  held.needs_packets = key.protocol == Protocol::kUdp || (split.flags & WEIR_SPLIT_HTTP) != 0;
+  packet_users_ += held.needs_packets ? 1 : 0;
+  std::vector<uint32_t> series;
+  for (const weir_variant& variant : maps_.VariantsOf(split)) series.push_back(variant.series);
+  UseSeries(held, std::move(series));
+}
+
+Result<Figures> SplitTable::ReadFigures(std::chrono::nanoseconds grace) {
+  ASSIGN_OR_RETURN(const RawFigures raw, ReadRawFigures(maps_));
+  const std::vector<uint32_t> expired =
+      series_.Expired(clock_->Now(), grace, [&](uint32_t series) { return ActivityOf(raw, series); });
+  RETURN_IF_ERROR(Forget(expired, raw));
+  return MakeFigures(series_, raw, FormatUuid({maps_.state[0].epoch[0], maps_.state[0].epoch[1]}));
+}
+
+Status SplitTable::Forget(const std::vector<uint32_t>& series, const RawFigures& raw) {
+  for (const uint32_t id : series) RETURN_IF_ERROR(series_.Forget(maps_, id));
+  // Also what a socket of a forgotten series brought back in the moment of its going.
+  for (const auto& [id, stats] : raw.stats) {
+    if (!series_.entries().contains(id)) RETURN_IF_ERROR(maps_.DeleteStats(id));
+  }
+  for (const auto& [id, responses] : raw.http) {
+    if (series_.entries().contains(id)) continue;
+    for (const auto& [code, histogram] : responses)
+      RETURN_IF_ERROR(maps_.DeleteHttp({.series = id, .code = code}));
+  }
+  return OkStatus();
+}
+
+}  // namespace weir::datapath

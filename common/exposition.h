@@ -1,0 +1,91 @@
+// The two forms in which Prometheus and its kin read metrics: the text format 0.0.4
+// (https://prometheus.io/docs/instrumenting/exposition_formats/) and OpenMetrics 1.0
+// (https://github.com/prometheus/OpenMetrics, specification/OpenMetrics.md). Target weir_http.
+//
+// Debian's prometheus-cpp has a serializer for the former only; and a family of 100,000 lines is better
+// written straight into the answer than built as objects first.
+#pragma once
+
+#include <prometheus/metric_family.h>
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace weir {
+
+enum class ExpositionFormat { kText, kOpenMetrics };
+
+/// What an Accept header (RFC 9110, section 12.5.1) prefers: OpenMetrics only where it is named, in
+/// version 1.0.0 or without one, with no lower a quality than the text format's. Everything else, an empty
+/// header and one that does not parse get the text format.
+ExpositionFormat ChooseFormat(std::string_view accept);
+std::string_view ContentType(ExpositionFormat format);
+
+/// Upper bounds of a classic histogram, ascending, +Inf not among them, with their labels made once: the
+/// canonical floats of OpenMetrics ("1.0", not "1") in both formats, so that a series keeps its name
+/// whichever is asked for.
+class HistogramBounds {
+ public:
+  explicit HistogramBounds(std::vector<double> bounds);
+  size_t size() const { return bounds_.size(); }
+  double operator[](size_t i) const { return bounds_[i]; }
+
+ private:
+  friend class ExpositionWriter;
+  std::vector<double> bounds_;
+  std::vector<std::string> ends_;  // `le="0.5"} `, the last one's for +Inf
+};
+
+/// `name="value"`, the value escaped; appended after a comma where `labels` holds some already. The name must
+/// be one
+/// (`[a-zA-Z_][a-zA-Z0-9_]*`).
+void AppendLabel(std::string& labels, std::string_view name, std::string_view value);
+
+/// Writes families one after the other. Every line of a family comes between its Family() and the next one's,
+/// each label set once: the caller's care. `labels` everywhere: what AppendLabel() made, without braces; may
+/// be empty. One thread at a time.
+class ExpositionWriter {
+ public:
+  explicit ExpositionWriter(ExpositionFormat format, size_t reserve = 0);
+
+  /// Starts a family. A counter's name ends in _total; OpenMetrics calls the family by what stands before.
+  /// The unit OpenMetrics wants is read from the name's end: _seconds, _milliseconds or _bytes. A family
+  /// without a line is left out.
+  void Family(std::string_view name, prometheus::MetricType type, std::string_view help);
+  void Add(std::string_view labels, uint64_t value);
+  void Add(std::string_view labels, double value);
+  /// `cumulative[i]`: observations at or below bounds[i], so never descending; `count` all of them.
+  void AddHistogram(std::string_view labels, const HistogramBounds& bounds,
+                    std::span<const uint64_t> cumulative, uint64_t count, double sum);
+  /// One of prometheus-cpp's, whatever its type.
+  void AddFamily(const prometheus::MetricFamily& family);
+
+  ExpositionFormat format() const { return format_; }
+  /// The whole exposition; the writer is spent.
+  std::string Finish();
+
+ private:
+  void AddMetric(const prometheus::ClientMetric& metric, prometheus::MetricType type);
+  void Head(std::string_view suffix, std::string_view labels, std::string_view more = {});
+  void End(int64_t timestamp_ms = 0);
+  void Number(uint64_t value);
+  void Number(double value);
+  void Announce();
+
+  ExpositionFormat format_;
+  std::string out_;
+  std::string name_;    // as its lines begin
+  std::string header_;  // of a family that has no line yet
+};
+
+/// A source that writes itself. Called on the thread of the HTTP server.
+class MetricsSource {
+ public:
+  virtual ~MetricsSource() = default;
+  virtual void Write(ExpositionWriter& writer) = 0;
+};
+
+}  // namespace weir
