@@ -14,8 +14,9 @@
 
 char LICENSE[] SEC("license") = "GPL"; /* dual GPL-2.0/Apache-2.0: the kernel knows only the first */
 
-/* False where the kernel lacks bpf_skc_to_mptcp_sock (before 5.19). */
-const volatile bool weir_have_mptcp = true;
+/* 0 where the kernel lacks bpf_skc_to_mptcp_sock (before 5.19). A byte: clang++ does not know the _Bool that
+ * bpftool writes into the skeleton. */
+const volatile __u8 weir_have_mptcp = 1;
 
 static __always_inline void weir_address4(struct weir_address* address, __u32 ip4_be) {
   __u32* words = (__u32*)address;
@@ -186,21 +187,22 @@ static __always_inline enum weir_verdict weir_sendmsg(struct bpf_sock_addr* ctx,
   struct weir_udp_flow flow;
   struct weir_reader reader;
   struct weir_split* split;
-  bool kept = false, renamed = false;
+  bool kept;
 
   if (!vip || weir_reader_enter(&reader)) return WEIR_PASS;
   split = weir_find_split(vip, key);
-  if (split) {
-    flows = bpf_sk_storage_get(&weir_udp_flows, ctx->sk, NULL, 0);
-    kept = flows && weir_flow_find(flows, key, &flow) &&
-           weir_still_there(split, &flow.endpoint, flow.variant_id, flow.endpoint_index, target);
-    verdict = kept ? WEIR_CHOSEN : weir_choose(ctx, vip, split, target);
-    renamed = kept && flow.series != target->series;
-  } else {
+  if (!split) {
     weir_count(WEIR_COUNT_STALE_VIP);
+    weir_reader_leave(&reader, false);
+    return WEIR_PASS;
   }
+  flows = bpf_sk_storage_get(&weir_udp_flows, ctx->sk, NULL, 0);
+  kept = flows && weir_flow_find(flows, key, &flow) &&
+         weir_still_there(split, &flow.endpoint, flow.variant_id, flow.endpoint_index, target);
+  verdict = kept ? WEIR_CHOSEN : weir_choose(ctx, vip, split, target);
   weir_reader_leave(&reader, verdict == WEIR_CHOSEN && !kept);
-  if (verdict == WEIR_CHOSEN && (!kept || renamed)) weir_keep_flow(ctx, key, target);
+  /* A kept flow is written anew where its series has another number now. */
+  if (verdict == WEIR_CHOSEN && (!kept || flow.series != target->series)) weir_keep_flow(ctx, key, target);
   return verdict;
 }
 
