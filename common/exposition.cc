@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 namespace weir {
@@ -55,9 +56,11 @@ MediaRange ParseRange(std::string_view text) {
   return range;
 }
 
+constexpr size_t kMaxFloat = 32;  // more than the shortest digits of any double take
+
 /// The shortest digits that read back as the same number.
 void AppendShortest(std::string& out, double value) {
-  char digits[32];
+  char digits[kMaxFloat];
   const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
   out.append(digits, end);
 }
@@ -106,6 +109,16 @@ std::string_view UnitOf(std::string_view family) {
 }
 
 constexpr std::string_view kTotal = "_total";
+constexpr size_t kFirstRoom = 4096;
+constexpr size_t kMaxDigits = 20;  // of a uint64_t
+
+/// There must be room; returns where the text ends.
+char* Put(char* to, std::string_view text) {
+  std::memcpy(to, text.data(), text.size());
+  return to + text.size();
+}
+
+char* Put(char* to, uint64_t value) { return std::to_chars(to, to + kMaxDigits, value).ptr; }
 
 }  // namespace
 
@@ -133,6 +146,7 @@ std::string_view ContentType(ExpositionFormat format) {
 HistogramBounds::HistogramBounds(std::vector<double> bounds) : bounds_(std::move(bounds)) {
   for (const double bound : bounds_) ends_.push_back("le=\"" + CanonicalFloat(bound) + "\"} ");
   ends_.emplace_back("le=\"+Inf\"} ");
+  for (const std::string& end : ends_) ends_bytes_ += end.size();
 }
 
 void AppendLabel(std::string& labels, std::string_view name, std::string_view value) {
@@ -143,9 +157,16 @@ void AppendLabel(std::string& labels, std::string_view name, std::string_view va
   labels += '"';
 }
 
-ExpositionWriter::ExpositionWriter(ExpositionFormat format, size_t reserve) : format_(format) {
-  out_.reserve(reserve);
+ExpositionWriter::ExpositionWriter(ExpositionFormat format, std::string buffer)
+    : format_(format), out_(std::move(buffer)) {}
+
+char* ExpositionWriter::Room(size_t bytes) {
+  if (out_.size() - used_ < bytes)
+    out_.resize(std::max({kFirstRoom, out_.capacity(), 2 * used_, used_ + bytes}));
+  return out_.data() + used_;
 }
+
+void ExpositionWriter::Append(std::string_view text) { Wrote(Put(Room(text.size()), text)); }
 
 void ExpositionWriter::Family(std::string_view name, MetricType type, std::string_view help) {
   const bool open_metrics = format_ == ExpositionFormat::kOpenMetrics;
@@ -170,45 +191,48 @@ void ExpositionWriter::Family(std::string_view name, MetricType type, std::strin
 
 void ExpositionWriter::Announce() {
   if (header_.empty()) return;
-  out_ += header_;
+  Append(header_);
   header_.clear();
 }
 
 void ExpositionWriter::Head(std::string_view suffix, std::string_view labels, std::string_view more) {
-  out_.append(name_).append(suffix);
+  char* at = Room(name_.size() + suffix.size() + labels.size() + more.size() + 4);
+  at = Put(Put(at, name_), suffix);
   if (!labels.empty() || !more.empty()) {
-    out_ += '{';
-    out_ += labels;
-    if (!labels.empty() && !more.empty()) out_ += ',';
-    out_.append(more).append("}");
+    *at++ = '{';
+    at = Put(at, labels);
+    if (!labels.empty() && !more.empty()) *at++ = ',';
+    at = Put(at, more);
+    *at++ = '}';
   }
-  out_ += ' ';
+  *at++ = ' ';
+  Wrote(at);
 }
 
 void ExpositionWriter::End(int64_t timestamp_ms) {
+  std::string end;
   if (timestamp_ms != 0) {
-    out_ += ' ';
+    end += ' ';
     if (format_ == ExpositionFormat::kText) {
-      out_ += std::to_string(timestamp_ms);
+      end += std::to_string(timestamp_ms);
     } else {
-      AppendShortest(out_, static_cast<double>(timestamp_ms) / 1000);  // in seconds
+      AppendShortest(end, static_cast<double>(timestamp_ms) / 1000);  // in seconds
     }
   }
-  out_ += '\n';
+  end += '\n';
+  Append(end);
 }
 
-void ExpositionWriter::Number(uint64_t value) {
-  char digits[20];
-  out_.append(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
-}
+void ExpositionWriter::Number(uint64_t value) { Wrote(Put(Room(kMaxDigits), value)); }
 
 void ExpositionWriter::Number(double value) {
   if (std::isnan(value)) {
-    out_ += "NaN";
+    Append("NaN");
   } else if (std::isinf(value)) {
-    out_ += value > 0 ? "+Inf" : "-Inf";
+    Append(value > 0 ? "+Inf" : "-Inf");
   } else {
-    AppendShortest(out_, value);
+    char* const at = Room(kMaxFloat);
+    Wrote(std::to_chars(at, at + kMaxFloat, value).ptr);
   }
 }
 
@@ -216,34 +240,35 @@ void ExpositionWriter::Add(std::string_view labels, uint64_t value) {
   Announce();
   Head({}, labels);
   Number(value);
-  out_ += '\n';
+  Append("\n");
 }
 
 void ExpositionWriter::Add(std::string_view labels, double value) {
   Announce();
   Head({}, labels);
   Number(value);
-  out_ += '\n';
+  Append("\n");
 }
 
 void ExpositionWriter::AddHistogram(std::string_view labels, const HistogramBounds& bounds,
                                     std::span<const uint64_t> cumulative, uint64_t count, double sum) {
   Announce();
-  std::string begin = name_ + "_bucket{";
-  begin += labels;
-  if (!labels.empty()) begin += ',';
-  for (size_t i = 0; i <= bounds.size(); ++i) {
-    out_ += begin;
-    out_ += bounds.ends_[i];
-    Number(i < bounds.size() ? cumulative[i] : count);
-    out_ += '\n';
+  begin_.assign(name_).append("_bucket{").append(labels);
+  if (!labels.empty()) begin_ += ',';
+  const size_t lines = bounds.size() + 1;
+  char* at = Room(lines * (begin_.size() + kMaxDigits + 1) + bounds.ends_bytes_);
+  for (size_t i = 0; i < lines; ++i) {
+    at = Put(Put(at, begin_), bounds.ends_[i]);
+    at = Put(at, i < bounds.size() ? cumulative[i] : count);
+    *at++ = '\n';
   }
+  Wrote(at);
   Head("_count", labels);
   Number(count);
-  out_ += '\n';
+  Append("\n");
   Head("_sum", labels);
   Number(sum);
-  out_ += '\n';
+  Append("\n");
 }
 
 void ExpositionWriter::AddFamily(const prometheus::MetricFamily& family) {
@@ -292,7 +317,8 @@ void ExpositionWriter::AddMetric(const prometheus::ClientMetric& metric, MetricT
 }
 
 std::string ExpositionWriter::Finish() {
-  if (format_ == ExpositionFormat::kOpenMetrics) out_ += "# EOF\n";
+  if (format_ == ExpositionFormat::kOpenMetrics) Append("# EOF\n");
+  out_.resize(used_);
   return std::move(out_);
 }
 

@@ -32,13 +32,19 @@ class Session {
 
 class HttpServer::Impl : public std::enable_shared_from_this<HttpServer::Impl> {
  public:
+  /// HttpResponse as Beast writes it.
+  struct Reply {
+    http::response<http::string_body> response;
+    std::function<void(std::string)> sent;
+  };
+
   Impl(asio::io_context& context, Options opts)
       : options(std::move(opts)), acceptor_(context), retry_(context) {}
 
   Status Open(const HostPort& listen);
   void Accept();
   void Stop();
-  http::response<http::string_body> Answer(const http::request<http::empty_body>& request) const;
+  Reply Answer(const http::request<http::empty_body>& request) const;
 
   Options options;
   std::map<std::string, HttpHandler, std::less<>> exact, prefixes;
@@ -80,6 +86,7 @@ class Connection final : public Session, public std::enable_shared_from_this<Con
   void Close() override { beast::get_lowest_layer(stream_).close(); }
 
  private:
+  using Reply = HttpServer::Impl::Reply;
   static constexpr bool kTls = !std::is_same_v<Stream, beast::tcp_stream>;
 
   void Arm() { beast::get_lowest_layer(stream_).expires_after(server_->options.timeout); }
@@ -110,22 +117,28 @@ class Connection final : public Session, public std::enable_shared_from_this<Con
   }
 
   void Refuse(http::status status, const char* text) {
-    http::response<http::string_body> response(status, 11);
-    response.set(http::field::content_type, "text/plain; charset=utf-8");
-    response.body() = text;
-    response.keep_alive(false);
-    response.prepare_payload();
-    Write(std::move(response));
+    Reply reply{.response = {status, 11}, .sent = {}};
+    reply.response.set(http::field::content_type, "text/plain; charset=utf-8");
+    reply.response.body() = text;
+    reply.response.keep_alive(false);
+    reply.response.prepare_payload();
+    Write(std::move(reply));
   }
 
-  void Write(http::response<http::string_body> response) {
-    response_.emplace(std::move(response));
+  void Write(Reply reply) {
+    reply_.emplace(std::move(reply));
     Arm();
-    http::async_write(stream_, *response_,
-                      [self = this->shared_from_this()](beast::error_code error, size_t) {
-                        if (error || self->response_->need_eof()) return self->Finish();
-                        self->Read();
-                      });
+    http::async_write(
+        stream_, reply_->response,
+        [self = this->shared_from_this()](beast::error_code error, size_t) { self->OnWritten(error); });
+  }
+
+  void OnWritten(beast::error_code error) {
+    if (error) return Finish();
+    Reply reply = *std::exchange(reply_, std::nullopt);
+    if (reply.sent) reply.sent(std::move(reply.response.body()));
+    if (reply.response.need_eof()) return Finish();
+    Read();
   }
 
   void Finish() {
@@ -139,7 +152,7 @@ class Connection final : public Session, public std::enable_shared_from_this<Con
   Stream stream_;
   beast::flat_buffer buffer_;
   std::optional<http::request_parser<http::empty_body>> parser_;
-  std::optional<http::response<http::string_body>> response_;
+  std::optional<Reply> reply_;
 };
 
 Result<tcp::endpoint> ResolveListen(std::string_view flag, const HostPort& listen) {
@@ -231,8 +244,7 @@ HttpResponse HttpServer::Impl::Dispatch(const HttpRequest& request) const {
   return {.status = 404, .body = "no such page\n"};
 }
 
-http::response<http::string_body> HttpServer::Impl::Answer(
-    const http::request<http::empty_body>& request) const {
+HttpServer::Impl::Reply HttpServer::Impl::Answer(const http::request<http::empty_body>& request) const {
   HttpResponse answer;
   const bool known_method = request.method() == http::verb::get || request.method() == http::verb::head;
   if (known_method) {
@@ -260,7 +272,7 @@ http::response<http::string_body> HttpServer::Impl::Answer(
   response.body() = std::move(answer.body);
   response.prepare_payload();
   if (request.method() == http::verb::head) response.body().clear();  // Content-Length stays
-  return response;
+  return {.response = std::move(response), .sent = std::move(answer.sent)};
 }
 
 void HttpServer::Impl::Stop() {

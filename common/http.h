@@ -26,6 +26,9 @@ struct HttpResponse {
   unsigned status = 200;
   std::string content_type = "text/plain; charset=utf-8";
   std::string body;
+  /// Unless empty: given the body when it has been written, to use its memory again. Not called for a body
+  /// that could not be written, and maybe never; on the io_context's thread.
+  std::function<void(std::string)> sent = nullptr;
 };
 
 /// Called on the io_context's thread; must not block. An error answer is a response, not an exception.

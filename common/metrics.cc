@@ -4,9 +4,11 @@
 
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <optional>
 #include <sstream>
 #include <system_error>
+#include <utility>
 
 namespace weir {
 namespace {
@@ -84,8 +86,9 @@ std::vector<prometheus::MetricFamily> ProcessMetrics::Collect() const {
 }
 
 std::string MetricsText(const std::vector<prometheus::Collectable*>& collectables,
-                        const std::vector<MetricsSource*>& sources, ExpositionFormat format, size_t reserve) {
-  ExpositionWriter writer(format, reserve);
+                        const std::vector<MetricsSource*>& sources, ExpositionFormat format,
+                        std::string buffer) {
+  ExpositionWriter writer(format, std::move(buffer));
   for (const prometheus::Collectable* collectable : collectables) {
     for (const prometheus::MetricFamily& family : collectable->Collect()) writer.AddFamily(family);
   }
@@ -96,11 +99,15 @@ std::string MetricsText(const std::vector<prometheus::Collectable*>& collectable
 HttpHandler MetricsHandler(std::vector<prometheus::Collectable*> collectables,
                            std::vector<MetricsSource*> sources) {
   return [collectables = std::move(collectables), sources = std::move(sources),
-          last_size = size_t{0}](const HttpRequest& request) mutable {
+          spare = std::make_shared<std::string>()](const HttpRequest& request) {
     const ExpositionFormat format = ChooseFormat(request.accept);
-    std::string body = MetricsText(collectables, sources, format, last_size + last_size / 8);
-    last_size = body.size();
-    return HttpResponse{.content_type = std::string(ContentType(format)), .body = std::move(body)};
+    HttpResponse response;
+    response.content_type = ContentType(format);
+    response.body = MetricsText(collectables, sources, format, std::exchange(*spare, {}));
+    response.sent = [spare](std::string body) {
+      if (body.capacity() > spare->capacity()) *spare = std::move(body);
+    };
+    return response;
   };
 }
 

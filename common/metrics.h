@@ -12,15 +12,16 @@
 
 namespace weir {
 
-/// The exposition of everything that the collectables and the sources give, in this order; `reserve`: bytes
-/// it may take. A family's name must come
-/// from one of them only. The collectables' and the sources' thread.
+/// The exposition of everything that the collectables and the sources give, in this order; `buffer`: as
+/// ExpositionWriter takes it. A family's name must come from one of them only. The collectables' and the
+/// sources' thread.
 std::string MetricsText(const std::vector<prometheus::Collectable*>& collectables,
                         const std::vector<MetricsSource*>& sources = {},
-                        ExpositionFormat format = ExpositionFormat::kText, size_t reserve = 0);
+                        ExpositionFormat format = ExpositionFormat::kText, std::string buffer = {});
 
 /// A handler for /metrics, which answers in the format that the Accept header prefers. Everything must
-/// outlive it.
+/// outlive it. It keeps the memory of the longest answer that came back through HttpResponse::sent, for the
+/// next one.
 HttpHandler MetricsHandler(std::vector<prometheus::Collectable*> collectables,
                            std::vector<MetricsSource*> sources = {});
 

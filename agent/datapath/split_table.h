@@ -13,8 +13,6 @@
 
 namespace weir::datapath {
 
-struct RawFigures;
-
 class SplitTable {
  public:
   /// Takes over what the maps hold. DATA_LOSS if it contradicts itself (two splits share a place). `clock`
@@ -89,7 +87,6 @@ class SplitTable {
   void AssignSeries(const Frontend& frontend);
   uint32_t SeriesOf(const Frontend& frontend, uint32_t variant) const;
   void UseSeries(Held& held, std::vector<uint32_t> series);
-  Status Forget(const std::vector<uint32_t>& series, const RawFigures& raw);
   void Hold(const FrontendKey& key, uint32_t service, uint32_t slot);
   const weir_split* SplitOf(const Held* held) const;
 

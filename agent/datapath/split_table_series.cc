@@ -38,25 +38,12 @@ void SplitTable::Hold(const FrontendKey& key, uint32_t service, uint32_t slot) {
 }
 
 Result<Figures> SplitTable::ReadFigures(std::chrono::nanoseconds grace) {
-  ASSIGN_OR_RETURN(const RawFigures raw, ReadRawFigures(maps_));
+  ASSIGN_OR_RETURN(FiguresReading reading, FiguresReading::Read(maps_, series_));
   const std::vector<uint32_t> expired =
-      series_.Expired(clock_->Now(), grace, [&](uint32_t series) { return ActivityOf(raw, series); });
-  RETURN_IF_ERROR(Forget(expired, raw));
-  return MakeFigures(series_, raw, FormatUuid({maps_.state[0].epoch[0], maps_.state[0].epoch[1]}));
-}
-
-Status SplitTable::Forget(const std::vector<uint32_t>& series, const RawFigures& raw) {
-  for (const uint32_t id : series) RETURN_IF_ERROR(series_.Forget(maps_, id));
-  // Also what a socket of a forgotten series brought back in the moment of its going.
-  for (const auto& [id, stats] : raw.stats) {
-    if (!series_.entries().contains(id)) RETURN_IF_ERROR(maps_.DeleteStats(id));
-  }
-  for (const auto& [id, responses] : raw.http) {
-    if (series_.entries().contains(id)) continue;
-    for (const auto& [code, histogram] : responses)
-      RETURN_IF_ERROR(maps_.DeleteHttp({.series = id, .code = code}));
-  }
-  return OkStatus();
+      series_.Expired(clock_->Now(), grace, [&](uint32_t series) { return reading.ActivityOf(series); });
+  for (const uint32_t series : expired) RETURN_IF_ERROR(series_.Forget(maps_, series));
+  RETURN_IF_ERROR(reading.Delete(maps_, expired));
+  return std::move(reading).Take(expired, FormatUuid({maps_.state[0].epoch[0], maps_.state[0].epoch[1]}));
 }
 
 }  // namespace weir::datapath

@@ -56,7 +56,11 @@ const char weir_http_version[8] = {'H', 'T', 'T', 'P', '/', '1', '.', 0};
 /* As a shift of the bytes, first byte highest. */
 #define WEIR_HTTP_PRI 0x505249ULL
 #define WEIR_HTTP_CONNECT 0x434f4e4e454354ULL
-#define WEIR_HTTP_11 0x312e312f50545448ULL /* "HTTP/1.1", the first byte lowest */
+/* The first byte lowest. */
+#define WEIR_HTTP_11 0x312e312f50545448ULL /* "HTTP/1.1" */
+#define WEIR_HTTP_GET_SPACE 0x20544547ULL  /* "GET " */
+#define WEIR_HTTP_CRLF 0x0a0dULL
+#define WEIR_HTTP_GET 0x474554ULL /* as the two above PRI and CONNECT */
 
 static __always_inline __u8 weir_http_lower(__u8 byte) {
   return byte >= 'A' && byte <= 'Z' ? byte + ('a' - 'A') : byte;
@@ -320,7 +324,63 @@ static __always_inline __u32 weir_http_take_body(struct weir_http_parser* parser
   return taken;
 }
 
-/* The next byte of interest, or, eight at a time, several that are of none. */
+/* Eight bytes of the chunk from `at` on; what lies behind its end is from another one. */
+static __always_inline __u64 weir_http_ahead(const struct weir_http_parser* parser, __u32 at) {
+  return weir_http_load8(parser->chunk + (at & (WEIR_HTTP_CHUNK - 1)));
+}
+
+/* Past bytes that are of no interest, as long as there are eight of the chunk; where it stopped. */
+static __always_inline __u32 weir_http_past_dull(const struct weir_http_parser* parser, __u32 at,
+                                                 bool space_too) {
+  __u32 i;
+
+  for (i = 0; i < 4 && parser->chunk_end - at >= 8; i++) {
+    const __u32 dull = weir_http_dull_bytes(weir_http_ahead(parser, at), space_too);
+
+    at += dull;
+    if (dull < 8) break;
+  }
+  return at;
+}
+
+/*
+ * What most requests are made of, taken at once: to the same end as byte by byte, or not at all. True: some
+ * of it was taken. At least eight bytes are left at chunk_at.
+ */
+static __always_inline bool weir_http_stride(struct weir_http_parser* parser) {
+  const __u32 at = parser->chunk_at;
+  const __u64 bytes = weir_http_ahead(parser, at);
+
+  if (parser->phase == WEIR_HTTP_START) {
+    if ((bytes & 0xffffffffULL) != WEIR_HTTP_GET_SPACE || parser->begun || parser->outstanding) return false;
+    weir_http_start(parser, 'G');
+    parser->method = WEIR_HTTP_GET;
+    parser->at = 3;
+    parser->phase = WEIR_HTTP_TARGET;
+    parser->chunk_at = at + 4;
+    return true;
+  }
+  if (parser->phase == WEIR_HTTP_VERSION) {
+    if (parser->at || bytes != WEIR_HTTP_11) return false;
+    parser->seen &= ~WEIR_HTTP_S_HTTP10;
+    parser->at = 8;
+    parser->chunk_at = at + 8;
+    if (parser->chunk_end - at >= 10 && (weir_http_ahead(parser, at + 8) & 0xffff) == WEIR_HTTP_CRLF) {
+      parser->at = 9;
+      parser->chunk_at = at + 10;
+      weir_http_in_version(parser, '\n');
+    }
+    return true;
+  }
+  if (parser->phase == WEIR_HTTP_LINE && (bytes & 0xffff) == WEIR_HTTP_CRLF) {
+    parser->chunk_at = at + 2;
+    weir_http_headers_end(parser, '\n');
+    return true;
+  }
+  return false;
+}
+
+/* The next byte of interest, or several that are of none or are what most requests have there. */
 static long weir_http_step(__u32 i, void* context) {
   struct weir_http_parser* parser = *(struct weir_http_parser**)context;
   __u32 at = parser->chunk_at, left = parser->chunk_end - at;
@@ -332,20 +392,19 @@ static long weir_http_step(__u32 i, void* context) {
     parser->chunk_at = at + weir_http_take_body(parser, left);
     return 0;
   }
-  if (left >= 8 && (phase == WEIR_HTTP_TARGET || phase == WEIR_HTTP_SKIP || phase == WEIR_HTTP_CHUNK_EXT)) {
-    __u32 dull = weir_http_dull_bytes(weir_http_load8(parser->chunk + (at & (WEIR_HTTP_CHUNK - 1))),
-                                      phase == WEIR_HTTP_TARGET);
-
-    at += dull;
-    parser->chunk_at = at;
-    if (dull == 8) return 0;
-  }
-  if (left >= 8 && phase == WEIR_HTTP_VERSION && !parser->at &&
-      weir_http_load8(parser->chunk + (at & (WEIR_HTTP_CHUNK - 1))) == WEIR_HTTP_11) {
-    parser->seen &= ~WEIR_HTTP_S_HTTP10;
-    parser->at = 8;
-    parser->chunk_at = at + 8;
-    return 0;
+  if (left >= 8) {
+    if (weir_http_stride(parser)) return 0;
+    if (phase == WEIR_HTTP_TARGET || phase == WEIR_HTTP_SKIP || phase == WEIR_HTTP_CHUNK_EXT) {
+      at = weir_http_past_dull(parser, at, phase == WEIR_HTTP_TARGET);
+      parser->chunk_at = at;
+      if (at >= parser->chunk_end) return 1;
+      if (phase == WEIR_HTTP_SKIP && parser->chunk_end - at >= 2 &&
+          (weir_http_ahead(parser, at) & 0xffff) == WEIR_HTTP_CRLF) {
+        parser->chunk_at = at + 2;
+        weir_http_expect_byte(parser, '\n', '\n', WEIR_HTTP_LINE);
+        return 0;
+      }
+    }
   }
   parser->verdict = (__u8)weir_http_byte(parser, parser->chunk[at & (WEIR_HTTP_CHUNK - 1)]);
   parser->chunk_at = at + 1;

@@ -10,5 +10,6 @@ int main(int argc, char** argv) {
        {"deviation", [](bool quick) { weir::bench::BenchDeviation({.quick = quick}); }},
        {"change", [](bool quick) { weir::bench::BenchChange({.quick = quick}); }},
        {"sync", [](bool quick) { weir::bench::BenchSync({.quick = quick}); }},
-       {"throughput", [](bool quick) { weir::bench::BenchThroughput({.quick = quick}); }}});
+       {"throughput", [](bool quick) { weir::bench::BenchThroughput({.quick = quick}); }},
+       {"l7", [](bool quick) { weir::bench::BenchL7({.quick = quick}); }}});
 }

@@ -22,5 +22,6 @@ void BenchDeviation(const Settings& settings);
 void BenchChange(const Settings& settings);
 void BenchSync(const Settings& settings);
 void BenchThroughput(const Settings& settings);
+void BenchL7(const Settings& settings);
 
 }  // namespace weir::bench

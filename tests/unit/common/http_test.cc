@@ -133,6 +133,25 @@ TEST_F(Http, ConnectionsAreKeptAndPipelined) {
   ReadUntil(socket, buffer, "hello 3\n");
 }
 
+TEST_F(Http, ABodyComesBackWhenItWasWritten) {
+  Serve({});
+  std::promise<std::string> back;
+  asio::post(context_, [&] {
+    server_->Handle("/big", [&](const HttpRequest&) {
+      HttpResponse response{.body = std::string(1 << 20, 'x')};
+      response.sent = [&](std::string body) { back.set_value(std::move(body)); };
+      return response;
+    });
+  });
+  tcp::socket socket = Connect();
+  asio::write(socket, asio::buffer(std::string("GET /big HTTP/1.1\r\nHost: x\r\n\r\n")));
+  std::string buffer;
+  ReadUntil(socket, buffer, "\r\n\r\n");
+  asio::read(socket, asio::dynamic_buffer(buffer), asio::transfer_exactly((1 << 20) - buffer.size()));
+  EXPECT_EQ(buffer, std::string(1 << 20, 'x'));
+  EXPECT_EQ(back.get_future().get(), buffer) << "while the connection stays open";
+}
+
 TEST_F(Http, WhatIsNoRequestIsRefused) {
   Serve({.max_header_bytes = 1024});
   ExpectStatus(Exchange("nonsense\r\n\r\n"), 400);

@@ -59,5 +59,21 @@ TEST(MetricsHandler, AnswersInOpenMetricsWhenAsked) {
   EXPECT_TRUE(response.body.ends_with("\n# EOF\n"));
 }
 
+TEST(MetricsHandler, WritesAgainIntoWhatWasSent) {
+  OneGauge gauge;
+  const HttpHandler page = MetricsHandler({}, {&gauge});
+  HttpResponse first = page({});
+  const std::string text = first.body;
+  const char* const memory = first.body.data();
+  first.body[0] = '?';  // nothing of it is read
+  first.sent(std::move(first.body));
+  HttpResponse second = page({});
+  EXPECT_EQ(second.body, text);
+  EXPECT_EQ(second.body.data(), memory);
+  EXPECT_EQ(page({}).body, text) << "while the memory is away";
+  second.sent(std::move(second.body));
+  EXPECT_EQ(page({}).body.data(), memory);
+}
+
 }  // namespace
 }  // namespace weir
