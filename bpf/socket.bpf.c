@@ -14,8 +14,9 @@
 
 char LICENSE[] SEC("license") = "GPL"; /* dual GPL-2.0/Apache-2.0: the kernel knows only the first */
 
-/* False where the kernel lacks bpf_skc_to_mptcp_sock (before 5.19). */
-const volatile bool weir_have_mptcp = true;
+/* 0 where the kernel lacks bpf_skc_to_mptcp_sock (before 5.19). A byte: clang++ does not know the _Bool that
+ * bpftool writes into the skeleton. */
+const volatile __u8 weir_have_mptcp = 1;
 
 static __always_inline void weir_address4(struct weir_address* address, __u32 ip4_be) {
   __u32* words = (__u32*)address;

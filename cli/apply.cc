@@ -109,9 +109,11 @@ void AddApplyCommands(CLI::App& app, Context& context) {
       ->type_name("PATH")
       ->allow_extra_args(false);
   // Spelled as in manifests; the transform takes any case.
-  del->add_option("kind", delete_flags->kind, "Rollout, Service, EndpointSlice or TrafficSplit")
+  del->add_option("kind", delete_flags->kind,
+                  "Rollout, Service, EndpointSlice, TrafficSplit or AnalysisTemplate")
       ->type_name("KIND")
-      ->transform(CLI::IsMember({"Rollout", "Service", "EndpointSlice", "TrafficSplit"}, CLI::ignore_case));
+      ->transform(CLI::IsMember({"Rollout", "Service", "EndpointSlice", "TrafficSplit", "AnalysisTemplate"},
+                                CLI::ignore_case));
   del->add_option("name", delete_flags->name, "its name")->type_name("NAME");
   del->callback([&app, &context, delete_flags] {
     context.action = [&app, &context, delete_flags] { return Delete(app, context, *delete_flags); };

@@ -44,6 +44,7 @@ libspdlog-dev
 libfmt-dev
 libyaml-cpp-dev
 libsqlite3-dev
+libre2-dev
 libcli11-dev
 prometheus-cpp-dev
 libssl-dev

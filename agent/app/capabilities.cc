@@ -58,6 +58,7 @@ Result<std::vector<std::string>> DropCapabilities() {
   }
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return ErrnoStatus(errno, "set no_new_privs");
   std::vector<std::string> names;
+  names.reserve(keep.size());
   for (const cap_value_t capability : keep) names.push_back(Name(capability));
   return names;
 }

@@ -107,7 +107,8 @@ Result<std::vector<std::string>> KernelDatapath::Detach(const std::string& bpffs
   ASSIGN_OR_RETURN(const std::vector<std::string> measuring, RemoveMeasuring(bpffs_dir));
   removed.insert(removed.end(), measuring.begin(), measuring.end());
   for (const std::string& name : ListMapDirectories(bpffs_dir)) {
-    ASSIGN_OR_RETURN(const std::vector<std::string> gone, RemoveMapDirectory(bpffs_dir + "/" + name));
+    ASSIGN_OR_RETURN(const std::vector<std::string> gone,
+                     RemoveMapDirectory(fmt::format("{}/{}", bpffs_dir, name)));
     removed.insert(removed.end(), gone.begin(), gone.end());
   }
   ASSIGN_OR_RETURN(const std::vector<std::string> unfinished, RemoveUnfinished(bpffs_dir));

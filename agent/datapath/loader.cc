@@ -34,7 +34,7 @@ void SetSizes(weir_socket* skeleton, const MapSizes& sizes) {
 }
 
 Status ReusePinned(bpf_object* object, const std::string& name, const std::string& directory) {
-  const std::string path = directory + "/" + name;
+  const std::string path = fmt::format("{}/{}", directory, name);
   const UniqueFd fd(bpf_obj_get(path.c_str()));
   if (!fd.valid()) return ErrnoStatus(errno, "open pinned map " + path);
   bpf_map* map = bpf_object__find_map_by_name(object, name.c_str());
@@ -48,7 +48,7 @@ Status PinMaps(bpf_object* object, const std::string& directory) {
   if (error) return ErrnoStatus(error.value(), "mkdir " + directory);
   for (const std::string& name : MapNames()) {
     const int fd = bpf_map__fd(bpf_object__find_map_by_name(object, name.c_str()));
-    const std::string path = directory + "/" + name;
+    const std::string path = fmt::format("{}/{}", directory, name);
     if (bpf_obj_pin(fd, path.c_str()) != 0) return ErrnoStatus(errno, "pin " + path);
   }
   return OkStatus();
@@ -136,7 +136,8 @@ std::vector<std::string> ListMapDirectories(const std::string& bpffs_directory) 
 Result<std::vector<std::string>> RemoveUnfinished(const std::string& bpffs_directory) {
   std::vector<std::string> removed;
   for (const std::string& name : ListWithSuffix(bpffs_directory, kUnfinished)) {
-    ASSIGN_OR_RETURN(const std::vector<std::string> gone, RemoveMapDirectory(bpffs_directory + "/" + name));
+    ASSIGN_OR_RETURN(const std::vector<std::string> gone,
+                     RemoveMapDirectory(fmt::format("{}/{}", bpffs_directory, name)));
     removed.insert(removed.end(), gone.begin(), gone.end());
   }
   return removed;
@@ -146,7 +147,7 @@ Result<std::vector<std::string>> RemoveMapDirectory(const std::string& directory
   std::vector<std::string> removed;
   std::error_code error;
   for (const std::string& name : MapNames()) {
-    const std::string path = directory + "/" + name;
+    const std::string path = fmt::format("{}/{}", directory, name);
     if (std::filesystem::remove(path, error)) removed.push_back(path);
     if (error) return ErrnoStatus(error.value(), "unlink " + path);
   }

@@ -144,7 +144,7 @@ Result<Maps> Maps::Open(const std::string& directory, const MapSizes& sizes) {
   Maps maps;
   maps.sizes_ = sizes;
   for (const std::string& name : MapNames()) {
-    const std::string path = directory + "/" + name;
+    const std::string path = fmt::format("{}/{}", directory, name);
     UniqueFd fd(bpf_obj_get(path.c_str()));
     if (!fd.valid()) return ErrnoStatus(errno, fmt::format("open pinned map {}", path));
     bpf_map_info info{};

@@ -25,6 +25,7 @@ SplitPlan MakePlan(const Frontend& frontend) {
     plan.variants.push_back({.id = Fnv1a(variant.revision), .weight = variant.weight, .index = index});
     divisor = std::gcd(divisor, variant.weight);
   }
+  if (divisor == 0) return plan;  // nothing that may be chosen
   for (PlannedVariant& variant : plan.variants) {
     variant.weight /= divisor;
     plan.total_weight += variant.weight;

@@ -100,7 +100,7 @@ Status Assembler::CheckFollows(const v1::Update& update) const {
 Result<std::optional<Assembler::Complete>> Assembler::Add(const v1::Update& update) {
   RETURN_IF_ERROR(CheckFollows(update));
   if (!partial_) {
-    partial_.emplace();
+    partial_ = Partial{};
     partial_->generation = update.generation();
     partial_->full = update.full();
     partial_->change.generation = update.generation();

@@ -196,7 +196,7 @@ Status Client::Apply(const datapath::Change& change) {
     return OkStatus();  // the controller says that we are up to date
   }
   const MonotonicTime start = clock_.Now();
-  const Status status = datapath_.Apply(change);
+  Status status = datapath_.Apply(change);
   observer_.Applied(clock_.Now() - start, status);
   if (status.ok()) book_.Applied(change);
   if (status.ok() && change.full) {

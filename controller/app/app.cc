@@ -3,7 +3,9 @@
 #include <boost/asio/post.hpp>
 #include <utility>
 
+#include "common/address.h"
 #include "common/log.h"
+#include "common/tls.h"
 
 namespace weir::app {
 namespace {
@@ -22,6 +24,15 @@ dispatch::Dispatcher::Options DispatchOptions(const Options& options, const stor
   dispatch.controller_id = store.controller_id();
   dispatch.heartbeat_interval = options.heartbeat_interval;
   return dispatch;
+}
+
+Status CheckOptions(const Options& options) {
+  RETURN_IF_ERROR(CheckTlsFlags(options.tls, /*server=*/true));
+  ASSIGN_OR_RETURN(const HostPort listen, ParseHostPort("--listen", options.listen));
+  ASSIGN_OR_RETURN(const HostPort http, ParseHostPort("--http", options.http));
+  RETURN_IF_ERROR(CheckListener("--listen", listen, options.tls));
+  RETURN_IF_ERROR(CheckListener("--http", http, options.tls));
+  return LoadTls(options.tls).status();
 }
 
 }  // namespace
@@ -52,7 +63,7 @@ App::~App() {
 }
 
 Result<std::unique_ptr<App>> App::Start(boost::asio::io_context& context, const Options& options) {
-  RETURN_IF_ERROR(CheckTlsFlags(options.tls, /*server=*/true));
+  RETURN_IF_ERROR(CheckOptions(options));  // before the state directory is made
   ASSIGN_OR_RETURN(auto store, store::Store::Open(options.state));
   std::unique_ptr<App> app(new App(context, options, std::move(store)));
   RETURN_IF_ERROR(app->Init(options));

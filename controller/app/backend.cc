@@ -24,6 +24,7 @@ const std::vector<Kind>& Kinds() {
       {"EndpointSlice", {"endpointslice", "endpointslices"}},
       {"Rollout", {"rollout", "rollouts", "ro"}},
       {"TrafficSplit", {"trafficsplit", "trafficsplits", "ts"}},
+      {"AnalysisTemplate", {"analysistemplate", "analysistemplates", "at"}},
       {"Node", {"node", "nodes"}},
   };
   return kinds;
@@ -39,8 +40,10 @@ Result<std::string> ParseKind(const std::string& text) {
   for (const auto& kind : Kinds()) {
     if (std::count(kind.spellings.begin(), kind.spellings.end(), lower) > 0) return std::string(kind.name);
   }
-  return InvalidArgument("kind: found '{}', expected Service, EndpointSlice, Rollout, TrafficSplit or Node",
-                         text);
+  return InvalidArgument(
+      "kind: found '{}', expected Service, EndpointSlice, Rollout, TrafficSplit, "
+      "AnalysisTemplate or Node",
+      text);
 }
 
 std::string NamespaceOr(const std::string& ns) { return ns.empty() ? std::string(kDefaultNamespace) : ns; }
@@ -67,6 +70,9 @@ Presence Compare(const model::ObjectSet& objects, const model::Object& object) {
     Presence operator()(const model::EndpointSlice& o) { return compare_(FindIn(objects.slices, o.key), o); }
     Presence operator()(const model::Rollout& o) { return compare_(FindIn(objects.rollouts, o.key), o); }
     Presence operator()(const model::TrafficSplit& o) { return compare_(FindIn(objects.splits, o.key), o); }
+    Presence operator()(const model::AnalysisTemplate& o) {
+      return compare_(FindIn(objects.templates, o.key), o);
+    }
   };
   return std::visit(Visitor{objects, compare}, object);
 }
@@ -75,6 +81,7 @@ bool Exists(const model::ObjectSet& objects, std::string_view kind, const Object
   if (kind == "Service") return objects.services.contains(key);
   if (kind == "EndpointSlice") return objects.slices.contains(key);
   if (kind == "Rollout") return objects.rollouts.contains(key);
+  if (kind == "AnalysisTemplate") return objects.templates.contains(key);
   return objects.splits.contains(key);
 }
 

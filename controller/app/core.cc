@@ -33,6 +33,13 @@ void InsertServices(const model::Rollout& rollout, std::set<ObjectKey>& services
   if (!rollout.preview_service.empty()) services.insert({rollout.key.ns, rollout.preview_service});
 }
 
+const compiler::Frontends& FrontendsOf(const std::map<ObjectKey, compiler::Frontends>& frontends,
+                                       const ObjectKey& service) {
+  static const compiler::Frontends kNone;
+  const auto found = frontends.find(service);
+  return found == frontends.end() ? kNone : found->second;
+}
+
 // Acknowledgements are observed anew after a restart; all else must outlive it.
 bool SameButForAcks(const RolloutEntry& a, const RolloutEntry& b) {
   engine::State state = a.state;
@@ -179,7 +186,7 @@ void Core::CompileDirty(Transaction& transaction) {
     for (const ObjectKey& service : std::exchange(transaction.services, {})) {
       compiler::Frontends compiled;
       if (objects_.services.contains(service)) compiled = compiler.CompileService(objects_, weights, service);
-      auto difference = compiler::Diff(frontends_[service], compiled);
+      auto difference = compiler::Diff(FrontendsOf(frontends_, service), compiled);
       changed = changed || !difference.upserts.empty() || !difference.removals.empty();
       transaction.frontends[service] = std::move(compiled);
     }
@@ -212,7 +219,7 @@ Status Core::Commit(Transaction transaction) {
   std::map<std::string, v1::FrontendKey> removals;
   Digest digest = digest_;
   for (const auto& [service, compiled] : transaction.frontends) {
-    const compiler::Frontends& before = frontends_[service];
+    const compiler::Frontends& before = FrontendsOf(frontends_, service);
     auto difference = compiler::Diff(before, compiled);
     for (auto& key : difference.removals) {
       std::string id = compiler::ToKey(key);

@@ -47,5 +47,6 @@ EndpointSlice ReadEndpointSlice(const Cursor& document, const Metadata& metadata
 Rollout ReadRollout(const Cursor& document, const Metadata& metadata);
 /// `quantities`: v1alpha1, whose weights are Kubernetes quantities.
 TrafficSplit ReadTrafficSplit(const Cursor& document, const Metadata& metadata, bool quantities);
+AnalysisTemplate ReadAnalysisTemplate(const Cursor& document, const Metadata& metadata);
 
 }  // namespace weir::model

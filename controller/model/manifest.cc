@@ -22,21 +22,22 @@ struct Api {
   std::string_view kind;
   std::vector<std::string_view> versions;
 };
-const std::array<Api, 4>& Apis() {
-  static const std::array<Api, 4> apis = {Api{"Service", {"v1"}},
+const std::array<Api, 5>& Apis() {
+  static const std::array<Api, 5> apis = {Api{"Service", {"v1"}},
                                           Api{"EndpointSlice", {"discovery.k8s.io/v1"}},
                                           Api{"Rollout", {"weir.dev/v1alpha1"}},
                                           Api{"TrafficSplit",
                                               {"split.smi-spec.io/v1alpha1", "split.smi-spec.io/v1alpha2",
-                                               "split.smi-spec.io/v1alpha3", "split.smi-spec.io/v1alpha4"}}};
+                                               "split.smi-spec.io/v1alpha3", "split.smi-spec.io/v1alpha4"}},
+                                          Api{"AnalysisTemplate", {"argoproj.io/v1alpha1"}}};
   return apis;
 }
 
 /// Kinds that belong here in the end.
 constexpr Refusal kKindsRefused[] = {
-    {"AnalysisTemplate", "Weir does not carry out analysis yet", "remove the document"},
-    {"ClusterAnalysisTemplate", "Weir does not carry out analysis yet", "remove the document"},
-    {"AnalysisRun", "Weir does not carry out analysis yet", "remove the document"},
+    {"ClusterAnalysisTemplate", "Weir's templates belong to a namespace",
+     "write an AnalysisTemplate beside the Rollout"},
+    {"AnalysisRun", "Weir makes the runs itself", "name the AnalysisTemplate in the Rollout"},
     {"Experiment", "Weir does not carry out experiments yet", "remove the document"},
     {"Endpoints", "Weir reads EndpointSlices", "write a discovery.k8s.io/v1 EndpointSlice"},
     {"HTTPRoute", "Weir does not read Gateway API routes yet", "write a TrafficSplit"},
@@ -127,9 +128,10 @@ class Reader {
   /// nullptr after a complaint.
   static const Api* ReadKind(const Cursor& root) {
     const auto version = root.RequireString("apiVersion",
-                                            "v1, discovery.k8s.io/v1, weir.dev/v1alpha1 or "
-                                            "split.smi-spec.io/v1alpha4");
-    const auto kind = root.RequireString("kind", "Service, EndpointSlice, Rollout or TrafficSplit");
+                                            "v1, discovery.k8s.io/v1, weir.dev/v1alpha1, "
+                                            "split.smi-spec.io/v1alpha4 or argoproj.io/v1alpha1");
+    const auto kind =
+        root.RequireString("kind", "Service, EndpointSlice, Rollout, TrafficSplit or AnalysisTemplate");
     if (!kind) return nullptr;
     const auto refusal = std::ranges::find(kKindsRefused, *kind, &Refusal::field);
     if (refusal != std::end(kKindsRefused)) {
@@ -138,14 +140,15 @@ class Reader {
     }
     const auto api = std::ranges::find(Apis(), *kind, &Api::kind);
     if (api == Apis().end()) {
-      root.Find("kind")->OneOf({"Service", "EndpointSlice", "Rollout", "TrafficSplit"}, "");
+      root.Find("kind")->OneOf({"Service", "EndpointSlice", "Rollout", "TrafficSplit", "AnalysisTemplate"},
+                               "");
       return nullptr;
     }
     if (version && std::ranges::find(api->versions, *version) == api->versions.end()) {
       root.Find("apiVersion")
           ->Fail(fmt::format("{}{} for a {}", api->versions.size() > 1 ? "one of " : "",
                              fmt::join(api->versions, ", "), api->kind),
-                 *version == "argoproj.io/v1alpha1"
+                 *version == "argoproj.io/v1alpha1" && api->kind == "Rollout"
                      ? "Weir's Rollout has a group of its own: Argo Rollouts may run beside it"
                      : "");
     }
@@ -156,6 +159,7 @@ class Reader {
     if (api.kind == "Service") return ReadService(root, metadata);
     if (api.kind == "EndpointSlice") return ReadEndpointSlice(root, metadata);
     if (api.kind == "Rollout") return ReadRollout(root, metadata);
+    if (api.kind == "AnalysisTemplate") return ReadAnalysisTemplate(root, metadata);
     const auto version = root.Find("apiVersion");
     return ReadTrafficSplit(root, metadata, version && version->node().text == "split.smi-spec.io/v1alpha1");
   }

@@ -24,7 +24,8 @@ std::string_view KindOf(const Object& object) {
   return std::visit(Overload{[](const Service&) { return std::string_view("Service"); },
                              [](const EndpointSlice&) { return std::string_view("EndpointSlice"); },
                              [](const Rollout&) { return std::string_view("Rollout"); },
-                             [](const TrafficSplit&) { return std::string_view("TrafficSplit"); }},
+                             [](const TrafficSplit&) { return std::string_view("TrafficSplit"); },
+                             [](const AnalysisTemplate&) { return std::string_view("AnalysisTemplate"); }},
                     object);
 }
 
@@ -33,11 +34,13 @@ const ObjectKey& KeyOf(const Object& object) {
 }
 
 void ObjectSet::Put(const Object& object) {
-  std::visit(Overload{[this](const Service& service) { services.insert_or_assign(service.key, service); },
-                      [this](const EndpointSlice& slice) { slices.insert_or_assign(slice.key, slice); },
-                      [this](const Rollout& rollout) { rollouts.insert_or_assign(rollout.key, rollout); },
-                      [this](const TrafficSplit& split) { splits.insert_or_assign(split.key, split); }},
-             object);
+  std::visit(
+      Overload{[this](const Service& service) { services.insert_or_assign(service.key, service); },
+               [this](const EndpointSlice& slice) { slices.insert_or_assign(slice.key, slice); },
+               [this](const Rollout& rollout) { rollouts.insert_or_assign(rollout.key, rollout); },
+               [this](const TrafficSplit& split) { splits.insert_or_assign(split.key, split); },
+               [this](const AnalysisTemplate& added) { templates.insert_or_assign(added.key, added); }},
+      object);
 }
 
 std::optional<Object> ObjectSet::Get(std::string_view kind, const ObjectKey& key) const {
@@ -57,6 +60,7 @@ bool ObjectSet::Remove(std::string_view kind, const ObjectKey& key) {
   if (kind == "EndpointSlice") return slices.erase(key) > 0;
   if (kind == "Rollout") return rollouts.erase(key) > 0;
   if (kind == "TrafficSplit") return splits.erase(key) > 0;
+  if (kind == "AnalysisTemplate") return templates.erase(key) > 0;
   return false;
 }
 

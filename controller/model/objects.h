@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/net.h"
+#include "controller/analysis/template.h"
 #include "controller/engine/engine.h"
 
 namespace weir::model {
@@ -94,9 +95,16 @@ struct TrafficSplit {
   bool operator==(const TrafficSplit&) const = default;
 };
 
-using Object = std::variant<Service, EndpointSlice, Rollout, TrafficSplit>;
+/// argoproj.io/v1alpha1 AnalysisTemplate.
+struct AnalysisTemplate {
+  ObjectKey key;
+  analysis::Template spec;
+  bool operator==(const AnalysisTemplate&) const = default;
+};
 
-/// "Service", "EndpointSlice", "Rollout", "TrafficSplit".
+using Object = std::variant<Service, EndpointSlice, Rollout, TrafficSplit, AnalysisTemplate>;
+
+/// "Service", "EndpointSlice", "Rollout", "TrafficSplit", "AnalysisTemplate".
 std::string_view KindOf(const Object& object);
 const ObjectKey& KeyOf(const Object& object);
 
@@ -106,6 +114,7 @@ struct ObjectSet {
   std::map<ObjectKey, EndpointSlice> slices;
   std::map<ObjectKey, Rollout> rollouts;
   std::map<ObjectKey, TrafficSplit> splits;
+  std::map<ObjectKey, AnalysisTemplate> templates;
   bool operator==(const ObjectSet&) const = default;
 
   /// Inserts or replaces.

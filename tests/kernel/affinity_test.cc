@@ -14,13 +14,10 @@
 namespace weir::kernel_test {
 namespace {
 
-class AffinityTest : public KernelTest {
+class AffinityTest : public NodeTest {
  protected:
-  void SetUp() override {
-    KernelTest::SetUp();
-    if (IsSkipped()) return;
-    node_ = std::make_unique<TestNode>();
-    ASSERT_OK(node_->Open());
+  void Prepare() override {
+    ASSERT_NO_FATAL_FAILURE(NodeTest::Prepare());
     for (int i = 0; i < 2; ++i) namespaces_.push_back(std::make_unique<NetNamespace>());
     for (int v = 0; v < 2; ++v) {
       for (int i = 0; i < 4; ++i) {
@@ -30,9 +27,6 @@ class AffinityTest : public KernelTest {
     }
   }
 
-  static SocketAddress Endpoint(int variant, int number) {
-    return Address(fmt::format("127.1.{}.{}", variant, number + 1), 8080);
-  }
   static uint8_t Id(int variant, int number) { return variant * 10 + number; }
 
   Frontend Split(uint32_t timeout_s, std::vector<uint32_t> weights = {50, 50}) {
@@ -57,8 +51,6 @@ class AffinityTest : public KernelTest {
 
   const SocketAddress vip_ = Address("127.96.0.1", 80);
   std::vector<std::unique_ptr<NetNamespace>> namespaces_;
-  Servers servers_;
-  std::unique_ptr<TestNode> node_;
 };
 
 TEST_F(AffinityTest, ANamespaceKeepsItsEndpointOthersChooseForThemselves) {

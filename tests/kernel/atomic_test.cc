@@ -8,10 +8,6 @@
 namespace weir::kernel_test {
 namespace {
 
-SocketAddress Endpoint(int variant, int number) {
-  return Address(fmt::format("127.1.{}.{}", variant, number + 1), 8080);
-}
-
 class AtomicTest : public KernelTest {
  protected:
   const SocketAddress vip_ = Address("127.96.0.1", 80);
@@ -168,16 +164,7 @@ TEST_F(AtomicTest, ADeadEndpointCostsExactlyItsShare) {
   servers_.AddTcp(Endpoint(1, 0), 1);
   ASSERT_OK(node.Apply(MakeFrontend(vip_, {75, 25}, {{Endpoint(0, 0)}, {Endpoint(1, 0)}})));
   servers_.Remove(Endpoint(1, 0));
-  const auto outcomes = node.Run([&]() -> Result<std::string> {
-    std::string out;
-    for (int i = 0; i < 200; ++i) {
-      Socket socket = Socket::Open(AF_INET, SOCK_STREAM);
-      const int error = socket.Connect(vip_);
-      if (error != 0 && error != ECONNREFUSED) return ErrnoStatus(error, "connect");
-      out.push_back(error == 0 ? 0 : 1);
-    }
-    return out;
-  });
+  const auto outcomes = node.Run([&] { return TryMany(vip_, 200); });
   ASSERT_OK(outcomes);
   EXPECT_TRUE(IsExactAtEveryPrefix(*outcomes, {75, 25}, {0, 1}));
 }

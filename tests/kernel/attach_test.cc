@@ -9,9 +9,7 @@ namespace {
 
 class AttachTest : public KernelTest {
  protected:
-  void SetUp() override {
-    KernelTest::SetUp();
-    if (IsSkipped()) return;
+  void Prepare() override {
     node_ = std::make_unique<TestNode>();
     servers_.AddTcp(endpoint_, 1);
   }

@@ -5,17 +5,14 @@
 namespace weir::kernel_test {
 namespace {
 
-class CapacityTest : public KernelTest {
+class CapacityTest : public NodeTest {
  protected:
-  void SetUp() override {
-    KernelTest::SetUp();
-    if (IsSkipped()) return;
+  void Prepare() override {
     node_ = std::make_unique<TestNode>(4, 32, 16);
     ASSERT_OK(node_->Open());
     for (int v = 0; v < 2; ++v) servers_.AddTcp(Endpoint(v), v);
   }
 
-  static SocketAddress Endpoint(int variant) { return Address(fmt::format("127.1.{}.1", variant), 8080); }
   static SocketAddress Vip(int number) { return Address(fmt::format("127.96.0.{}", number + 1), 80); }
   static Frontend Split(int number, uint32_t canary) {
     return MakeFrontend(Vip(number), {100 - canary, canary}, {{Endpoint(0)}, {Endpoint(1)}});
@@ -28,16 +25,13 @@ class CapacityTest : public KernelTest {
     EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << Message(status);
     EXPECT_NE(Message(status).find(map), std::string::npos) << Message(status);
     EXPECT_EQ(node_->datapath().Generation(), generation);
-    ASSERT_OK(node_->Run([&] { return FetchMany(Vip(0), 7); }));
+    Dial(Vip(0), 7);
   }
-
-  Servers servers_;
-  std::unique_ptr<TestNode> node_;
 };
 
 TEST_F(CapacityTest, TooManyServices) {
   ASSERT_OK(node_->Apply(Split(0, 20)));
-  ASSERT_OK(node_->Run([&] { return FetchMany(Vip(0), 3); }));
+  Dial(Vip(0), 3);
   for (int round = 0; round < 20; ++round) {
     std::vector<Frontend> frontends = {Split(0, 100)};  // would change VIP 0, too: it must not
     for (int i = 1; i < 6; ++i) frontends.push_back(Split(i, 50));
@@ -74,7 +68,7 @@ TEST_F(CapacityTest, BadChangesAreRefusedWhole) {
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << Message(status);
   }
   EXPECT_FALSE(node_->Apply({Split(0, 20), Split(0, 100)}).ok()) << "a VIP given twice";
-  ASSERT_OK(node_->Run([&] { return FetchMany(Vip(0), 100); }));
+  Dial(Vip(0), 100);
   EXPECT_TRUE(IsExactAtEveryPrefix(servers_.Log(), {80, 20}, {0, 1}));
 }
 
@@ -85,10 +79,7 @@ TEST_F(CapacityTest, ChurnLeaksNothing) {
                            {{Vip(1 + (round + 1) % 3), Protocol::kTcp}}));
   }
   ASSERT_OK(node_->ApplyFull({Split(0, 20)}));
-  const auto stats = node_->datapath().ReadStats();
-  ASSERT_OK(stats);
-  EXPECT_EQ(stats->frontends, 1U);
-  for (const auto& fill : stats->fill) EXPECT_LE(fill.used, 2U) << fill.map;
+  ExpectOneFrontendAndNoLeaks(node_->datapath());
 }
 
 }  // namespace

@@ -14,7 +14,7 @@ class ClusterTest : public KernelTest {
   void MakeNodes(int count, const std::vector<uint32_t>& weights) {
     std::vector<std::vector<SocketAddress>> endpoints;
     for (size_t v = 0; v < weights.size(); ++v) {
-      endpoints.push_back({Address(fmt::format("127.1.{}.1", v), 8080)});
+      endpoints.push_back({Endpoint(static_cast<int>(v))});
       servers_.AddTcp(endpoints.back()[0], v);
     }
     for (int i = 0; i < count; ++i) nodes_.push_back(std::make_unique<TestNode>(8, 64, 64));

@@ -16,13 +16,10 @@ namespace {
 
 constexpr int kMptcp = 262;  // IPPROTO_MPTCP, netinet/in.h of newer C libraries
 
-class ConnectTest : public KernelTest {
+class ConnectTest : public NodeTest {
  protected:
-  void SetUp() override {
-    KernelTest::SetUp();
-    if (IsSkipped()) return;
-    node_ = std::make_unique<TestNode>();
-    ASSERT_OK(node_->Open());
+  void Prepare() override {
+    ASSERT_NO_FATAL_FAILURE(NodeTest::Prepare());
     servers_.AddTcp(first_, 0);
     servers_.AddTcp(second_, 1);
     servers_.AddTcp(first6_, 10);
@@ -48,17 +45,7 @@ class ConnectTest : public KernelTest {
   const SocketAddress first_ = Address("127.1.0.1", 8080), second_ = Address("127.1.1.1", 8081);
   const SocketAddress first6_ = Address("fd00::1:1", 8080), second6_ = Address("fd00::1:2", 8081);
   const SocketAddress nobody_ = Address("127.1.9.9", 8080);  // nothing listens there
-  Servers servers_;
-  std::unique_ptr<TestNode> node_;
 };
-
-/// Fails the client when the condition does not hold.
-#define CLIENT_CHECK(condition)                                                                \
-  do {                                                                                         \
-    if (!(condition))                                                                          \
-      return Error(absl::StatusCode::kInternal, "line {}: {}; errno {}", __LINE__, #condition, \
-                   std::strerror(errno));                                                      \
-  } while (false)
 
 TEST_F(ConnectTest, GetpeernameShowsTheVip) {
   struct Case {
@@ -82,6 +69,7 @@ TEST_F(ConnectTest, GetpeernameShowsTheVip) {
       return std::string();
     }));
   }
+  EXPECT_OK(servers_.WaitForTotal(12));
   EXPECT_EQ(servers_.Total(), 12U);
 }
 

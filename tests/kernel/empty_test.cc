@@ -10,13 +10,10 @@
 namespace weir::kernel_test {
 namespace {
 
-class EmptyTest : public KernelTest {
+class EmptyTest : public NodeTest {
  protected:
-  void SetUp() override {
-    KernelTest::SetUp();
-    if (IsSkipped()) return;
-    node_ = std::make_unique<TestNode>();
-    ASSERT_OK(node_->Open());
+  void Prepare() override {
+    ASSERT_NO_FATAL_FAILURE(NodeTest::Prepare());
     servers_.AddTcp(first_, 0);
     servers_.AddUdp(first_, 0);
     servers_.AddTcp(vip_, 99);  // whoever is behind the VIP when the call passes: kube-proxy, say
@@ -53,8 +50,6 @@ class EmptyTest : public KernelTest {
 
   const SocketAddress vip_ = Address("127.96.0.1", 80), vip6_ = Address("fd00::9600:1", 80);
   const SocketAddress first_ = Address("127.1.0.1", 8080);
-  Servers servers_;
-  std::unique_ptr<TestNode> node_;
 };
 
 TEST_F(EmptyTest, PassLeavesTheCallUnchanged) {
@@ -132,16 +127,7 @@ TEST_F(EmptyTest, ProportionalRefusalIsExact) {
   Frontend frontend = Empty(OnEmpty::kRefuseShare, Protocol::kTcp, vip_);
   frontend.variants[0].endpoints = {first_};
   ASSERT_OK(node_->Apply(frontend));
-  const auto outcomes = node_->Run([&]() -> Result<std::string> {
-    std::string out;
-    for (int i = 0; i < 200; ++i) {
-      Socket socket = Socket::Open(AF_INET, SOCK_STREAM);
-      const int error = socket.Connect(vip_);
-      if (error != 0 && error != ECONNREFUSED) return ErrnoStatus(error, "connect");
-      out.push_back(error == 0 ? 0 : 1);
-    }
-    return out;
-  });
+  const auto outcomes = node_->Run([&] { return TryMany(vip_, 200); });
   ASSERT_OK(outcomes);
   EXPECT_TRUE(IsExactAtEveryPrefix(*outcomes, {80, 20}, {0, 1}));
 }

@@ -11,13 +11,10 @@
 namespace weir::kernel_test {
 namespace {
 
-class RealClientsTest : public KernelTest {
+class RealClientsTest : public NodeTest {
  protected:
-  void SetUp() override {
-    KernelTest::SetUp();
-    if (IsSkipped()) return;
-    node_ = std::make_unique<TestNode>();
-    ASSERT_OK(node_->Open());
+  void Prepare() override {
+    ASSERT_NO_FATAL_FAILURE(NodeTest::Prepare());
     char name[] = "/tmp/weir-ktest-XXXXXX";
     ASSERT_NE(mkdtemp(name), nullptr);
     directory_ = name;
@@ -57,6 +54,12 @@ class RealClientsTest : public KernelTest {
         << "/v2 c; location / { return 200 'v2\\n'; } }\n"
         << "}\n";
     StartServer("nginx -e stderr -p " + directory_ + " -c " + directory_ + "/nginx.conf", stable_);
+  }
+
+  /// nginx logs a request after it has answered it: only when it has ended is its log whole.
+  void StopServers() {
+    for (auto& daemon : daemons_) daemon->Terminate();
+    daemons_.clear();
   }
 
   /// nginx that answers with several codes and notes each.
@@ -110,7 +113,6 @@ class RealClientsTest : public KernelTest {
   const SocketAddress vip_ = Address("127.96.0.1", 80);
   const SocketAddress stable_ = Address("127.1.0.1", 8080), canary_ = Address("127.1.1.1", 8080);
   std::string directory_;
-  std::unique_ptr<TestNode> node_;
   std::vector<std::unique_ptr<ClientProcess>> daemons_;
 };
 
@@ -121,6 +123,7 @@ TEST_F(RealClientsTest, CurlToNginx) {
       node_->cgroup(), "for i in $(seq 50); do curl -sS --max-time 5 http://127.96.0.1/ || exit 1; done");
   ASSERT_OK(output);
   EXPECT_EQ(output->size(), 150U);
+  StopServers();
   EXPECT_EQ(Connections("v1"), 40U);
   EXPECT_EQ(Connections("v2"), 10U);
 }
@@ -132,6 +135,7 @@ TEST_F(RealClientsTest, WrkToNginx) {
       RunCommand(node_->cgroup(), "wrk -t2 -c20 -d2s -H 'Connection: close' http://127.96.0.1/");
   ASSERT_OK(output);
   EXPECT_EQ(output->find("Socket errors: connect"), std::string::npos) << *output;
+  StopServers();
   const double v1 = Connections("v1"), v2 = Connections("v2");
   EXPECT_GT(v1 + v2, 100);
   // When time is up wrk leaves at most its 20 connections without a request.

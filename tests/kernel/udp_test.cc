@@ -9,20 +9,10 @@
 namespace weir::kernel_test {
 namespace {
 
-#define CLIENT_CHECK(condition)                                                                \
-  do {                                                                                         \
-    if (!(condition))                                                                          \
-      return Error(absl::StatusCode::kInternal, "line {}: {}; errno {}", __LINE__, #condition, \
-                   std::strerror(errno));                                                      \
-  } while (false)
-
-class UdpTest : public KernelTest {
+class UdpTest : public NodeTest {
  protected:
-  void SetUp() override {
-    KernelTest::SetUp();
-    if (IsSkipped()) return;
-    node_ = std::make_unique<TestNode>();
-    ASSERT_OK(node_->Open());
+  void Prepare() override {
+    ASSERT_NO_FATAL_FAILURE(NodeTest::Prepare());
     servers_.AddUdp(first_, 0);
     servers_.AddUdp(second_, 1);
     servers_.AddUdp(first6_, 10);
@@ -52,8 +42,6 @@ class UdpTest : public KernelTest {
   const SocketAddress vip6_ = Address("fd00::9600:1", 53);
   const SocketAddress first_ = Address("127.1.0.1", 5300), second_ = Address("127.1.1.1", 5301);
   const SocketAddress first6_ = Address("fd00::1:1", 5300), second6_ = Address("fd00::1:2", 5301);
-  Servers servers_;
-  std::unique_ptr<TestNode> node_;
 };
 
 TEST_F(UdpTest, ConnectedSocketKeepsItsEndpointAndSeesTheVip) {
@@ -304,6 +292,7 @@ TEST_F(UdpTest, SendtoElsewhereOnAConnectedSocket) {
   ASSERT_OK(answer);
   EXPECT_EQ(answer->data[0], 0);
   EXPECT_EQ(ToString(answer->from), ToString(vip_));
+  EXPECT_OK(servers_.WaitForCount(1, 1));
   EXPECT_EQ(servers_.Count(1), 1U) << "the datagram went to the other VIP's endpoint";
 }
 

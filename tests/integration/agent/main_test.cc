@@ -1,15 +1,12 @@
 // The program itself, in a child cgroup and a bpffs directory of its own: start, one per directory, least
 // privilege, death and adoption, a clean end that leaves the split, --detach.
-#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <sys/capability.h>
 #include <sys/mount.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -20,69 +17,24 @@
 #include <vector>
 
 #include "agent/datapath/environment.h"
-#include "common/fd.h"
 #include "tests/integration/agent/fake_controller.h"
 #include "tests/integration/agent/http_get.h"
+#include "tests/integration/process.h"
 
 namespace weir {
 namespace {
 
-/// A weir-agent with its output in a pipe. Killed when it goes out of scope.
-class Process {
+/// A weir-agent; `in_child` takes something away from it before it starts.
+class Agent : public Process {
  public:
-  /// `without`: a capability that the process does not get, -1: none.
-  explicit Process(std::vector<std::string> arguments, cap_value_t without = -1) {
-    arguments.insert(arguments.begin(), WEIR_AGENT);
-    std::vector<char*> argv;
-    for (std::string& argument : arguments) argv.push_back(argument.data());
-    argv.push_back(nullptr);
-    int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) != 0) std::abort();
-    output_ = UniqueFd(ends[0]);
-    const UniqueFd input(ends[1]);
-    pid_ = ::fork();
-    if (pid_ == 0) {
-      ::dup2(input.get(), 1);
-      ::dup2(input.get(), 2);
-      if (without >= 0) cap_drop_bound(without);
-      ::execv(argv[0], argv.data());
-      ::_exit(127);
-    }
-  }
-  ~Process() {
-    if (pid_ <= 0) return;
-    ::kill(pid_, SIGKILL);
-    ::waitpid(pid_, nullptr, 0);
-  }
-  pid_t pid() const { return pid_; }
-  void Signal(int number) const { ::kill(pid_, number); }
-
-  /// Reads until the output holds `text`; false when it ended before.
-  bool WaitFor(const std::string& text) {
-    while (seen.find(text) == std::string::npos) {
-      if (!ReadSome()) return false;
-    }
-    return true;
-  }
-  /// Reads to the end; the exit code, or 128 + the signal.
-  int Wait() {
-    while (ReadSome()) {
-    }
-    int status = 0;
-    ::waitpid(std::exchange(pid_, 0), &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  }
-  std::string seen;
+  explicit Agent(std::vector<std::string> arguments, const std::function<void()>& in_child = nullptr)
+      : Process(WithProgram(std::move(arguments)), in_child) {}
 
  private:
-  bool ReadSome() {
-    std::array<char, 4096> buffer;
-    const ssize_t got = ::read(output_.get(), buffer.data(), buffer.size());
-    if (got > 0) seen.append(buffer.data(), static_cast<size_t>(got));
-    return got > 0;
+  static std::vector<std::string> WithProgram(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), WEIR_AGENT);
+    return arguments;
   }
-  UniqueFd output_;
-  pid_t pid_ = 0;
 };
 
 std::string StatusLine(const std::string& file, const std::string& key) {
@@ -126,7 +78,7 @@ class MainTest : public testing::Test {
   }
   void TearDown() override {
     if (cgroup_.empty()) return;
-    Process detach({"--detach", "--bpffs", bpffs_});
+    Agent detach({"--detach", "--bpffs", bpffs_});
     EXPECT_EQ(detach.Wait(), 0) << detach.seen;
     EXPECT_FALSE(std::filesystem::exists(bpffs_));
     std::filesystem::remove(cgroup_);
@@ -160,7 +112,7 @@ v1::Update Full(uint64_t generation) {
 TEST_F(MainTest, LifeAndAfterlife) {
   FakeController controller;
   {
-    Process agent(Arguments(controller.address()));
+    Agent agent(Arguments(controller.address()));
     ASSERT_TRUE(agent.WaitFor("listening http=127.0.0.1:")) << agent.seen;
     const auto stream = controller.NextAgent();
     ASSERT_NE(stream, nullptr) << agent.seen;
@@ -183,18 +135,18 @@ TEST_F(MainTest, LifeAndAfterlife) {
       EXPECT_EQ(StatusLine(status, "NoNewPrivs"), "1");
     }
 
-    Process second(Arguments(controller.address()));
+    Agent second(Arguments(controller.address()));
     EXPECT_EQ(second.Wait(), 1);
     EXPECT_NE(second.seen.find("another weir-agent is running on this directory"), std::string::npos)
         << second.seen;
-    Process detach({"--detach", "--bpffs", bpffs_});
+    Agent detach({"--detach", "--bpffs", bpffs_});
     EXPECT_EQ(detach.Wait(), 1);
     EXPECT_NE(detach.seen.find("another weir-agent is running"), std::string::npos) << detach.seen;
     agent.Signal(SIGKILL);
     EXPECT_EQ(agent.Wait(), 128 + SIGKILL);
   }
   {
-    Process agent(Arguments(controller.address()));
+    Agent agent(Arguments(controller.address()));
     v1::Hello hello;
     const auto stream = controller.NextAgent(&hello);
     ASSERT_NE(stream, nullptr) << agent.seen;
@@ -205,23 +157,60 @@ TEST_F(MainTest, LifeAndAfterlife) {
     EXPECT_TRUE(stream->WaitForEnd());
     EXPECT_TRUE(std::filesystem::exists(bpffs_ + "/link_connect4"));
   }
-  Process detach({"--detach", "--bpffs", bpffs_});
+  Agent detach({"--detach", "--bpffs", bpffs_});
   EXPECT_EQ(detach.Wait(), 0);
   EXPECT_NE(detach.seen.find("removed " + bpffs_ + "/link_connect4\n"), std::string::npos) << detach.seen;
   EXPECT_FALSE(std::filesystem::exists(bpffs_));
-  Process again({"--detach", "--bpffs", bpffs_});
+  Agent again({"--detach", "--bpffs", bpffs_});
   EXPECT_EQ(again.Wait(), 0);
   EXPECT_EQ(again.seen, "nothing to remove: " + bpffs_ + " does not exist\n");
 }
 
 TEST_F(MainTest, AMissingCapabilityIsNamed) {
-  const std::pair<cap_value_t, const char*> rows[] = {{CAP_NET_ADMIN, "missing CAP_NET_ADMIN: run as root"}};
-  for (const auto& [capability, message] : rows) {
-    Process agent(Arguments("127.0.0.1:1"), capability);
+  // CAP_SYS_ADMIN stands in for the two that came out of it in Linux 5.8.
+  const struct {
+    std::vector<cap_value_t> dropped;
+    const char* message;
+  } rows[] = {
+      {{CAP_NET_ADMIN}, "missing CAP_NET_ADMIN: run as root, or grant the capabilities"},
+      {{CAP_BPF, CAP_SYS_ADMIN}, "missing CAP_BPF: run as root"},
+      {{CAP_PERFMON, CAP_SYS_ADMIN}, "missing CAP_PERFMON: run as root"},
+      {{CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, CAP_SYS_ADMIN},
+       "missing CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON: run as"},
+  };
+  for (const auto& [dropped, message] : rows) {
+    Agent agent(Arguments("127.0.0.1:1"), [&dropped = dropped] {
+      for (const cap_value_t capability : dropped) cap_drop_bound(capability);
+    });
     EXPECT_EQ(agent.Wait(), 1);
     EXPECT_NE(agent.seen.find(message), std::string::npos) << agent.seen;
     EXPECT_FALSE(std::filesystem::exists(bpffs_));
   }
+}
+
+TEST_F(MainTest, WithoutCgroup2OrBpffsItSaysHowToGetThem) {
+  const std::string mount = *datapath::FindCgroup2Mount();
+  const auto unmounted = [](const std::string& what) {
+    return [what] {
+      if (unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+          umount2(what.c_str(), MNT_DETACH) != 0)
+        _exit(77);
+    };
+  };
+  std::vector<std::string> arguments = Arguments("127.0.0.1:1");
+  const auto cgroup = std::find(arguments.begin(), arguments.end(), "--cgroup");
+  arguments.erase(cgroup, cgroup + 2);
+  Agent without_cgroup2(arguments, unmounted(mount));
+  EXPECT_EQ(without_cgroup2.Wait(), 1) << without_cgroup2.seen;
+  EXPECT_NE(without_cgroup2.seen.find("mount -t cgroup2 none /sys/fs/cgroup, or give --cgroup"),
+            std::string::npos)
+      << without_cgroup2.seen;
+  Agent without_bpffs(Arguments("127.0.0.1:1"), unmounted("/sys/fs/bpf"));
+  EXPECT_EQ(without_bpffs.Wait(), 1) << without_bpffs.seen;
+  EXPECT_NE(without_bpffs.seen.find("not on a BPF file system: mount -t bpf bpf /sys/fs/bpf"),
+            std::string::npos)
+      << without_bpffs.seen;
+  EXPECT_FALSE(std::filesystem::exists(bpffs_));
 }
 
 TEST_F(MainTest, BadFlagsChangeNothing) {
@@ -246,7 +235,7 @@ TEST_F(MainTest, BadFlagsChangeNothing) {
     const auto same = std::find(arguments.begin(), arguments.end(), row.more.front());
     if (same != arguments.end()) arguments.erase(same, same + 2);
     arguments.insert(arguments.end(), row.more.begin(), row.more.end());
-    Process agent(arguments);
+    Agent agent(arguments);
     EXPECT_EQ(agent.Wait(), row.code) << row.message;
     EXPECT_NE(agent.seen.find(row.message), std::string::npos) << agent.seen;
     EXPECT_FALSE(std::filesystem::exists(bpffs_ + "/link_connect4"));

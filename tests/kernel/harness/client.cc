@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -60,6 +61,17 @@ ClientProcess::ClientProcess(const std::string& cgroup, const ClientFunction& fu
 
 ClientProcess::~ClientProcess() {
   if (pid_ > 0) Kill();
+}
+
+void ClientProcess::Terminate() {
+  kill(pid_, SIGTERM);
+  const int process = static_cast<int>(syscall(SYS_pidfd_open, pid_, 0));
+  if (process < 0) std::abort();
+  pollfd waiting{process, POLLIN, 0};
+  while (poll(&waiting, 1, 10000) < 0 && errno == EINTR) {
+  }
+  close(process);
+  Kill();
 }
 
 void ClientProcess::Kill() {

@@ -27,6 +27,8 @@ class ClientProcess {
   pid_t pid() const { return pid_; }
   /// What the function returned; an error too when the process died. Waits at most a minute.
   Result<std::string> Wait();
+  /// SIGTERM, and waits for its end; SIGKILL after ten seconds.
+  void Terminate();
   /// SIGKILL, and waits for its end.
   void Kill();
 

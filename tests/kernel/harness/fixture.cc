@@ -6,6 +6,22 @@
 
 namespace weir::kernel_test {
 
+void NodeTest::Prepare() {
+  node_ = std::make_unique<TestNode>();
+  ASSERT_OK(node_->Open());
+}
+
+void NodeTest::Dial(const SocketAddress& to, int times) {
+  ASSERT_OK(node_->Run([&] { return FetchMany(to, times); }));
+}
+
+void ExpectOneFrontendAndNoLeaks(datapath::KernelDatapath& datapath) {
+  const auto stats = datapath.ReadStats();
+  ASSERT_OK(stats);
+  EXPECT_EQ(stats->frontends, 1U);
+  for (const auto& fill : stats->fill) EXPECT_LE(fill.used, 2U) << fill.map;
+}
+
 std::string ShowIds(const std::string& ids) {
   std::string out;
   for (const char id : ids.substr(0, 200)) out += std::to_string(static_cast<uint8_t>(id)) + " ";

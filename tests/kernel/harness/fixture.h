@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cerrno>
+#include <cstring>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -22,7 +25,10 @@ class KernelTest : public testing::Test {
  protected:
   void SetUp() override {
     if (!TheSandbox().skip_reason.empty()) GTEST_SKIP() << TheSandbox().skip_reason;
+    Prepare();
   }
+  /// What a test needs; not called where kernel tests cannot run.
+  virtual void Prepare() {}
 };
 
 #define ASSERT_OK(expression)                                                  \
@@ -41,6 +47,29 @@ template <typename T>
 Status ToStatus(const Result<T>& result) {
   return result.status();
 }
+
+/// Inside a ClientFunction: ends the client with an error that names the line when the condition does not
+/// hold.
+#define CLIENT_CHECK(condition)                                                                \
+  do {                                                                                         \
+    if (!(condition))                                                                          \
+      return Error(absl::StatusCode::kInternal, "line {}: {}; errno {}", __LINE__, #condition, \
+                   std::strerror(errno));                                                      \
+  } while (false)
+
+/// A node whose datapath is open, and servers.
+class NodeTest : public KernelTest {
+ protected:
+  void Prepare() override;
+  /// Connections one after the other from inside the node, each of which must be answered.
+  void Dial(const SocketAddress& to, int times);
+
+  Servers servers_;
+  std::unique_ptr<TestNode> node_;
+};
+
+/// Nothing is left in the maps but one frontend.
+void ExpectOneFrontendAndNoLeaks(datapath::KernelDatapath& datapath);
 
 /// How the ids of a sequence, as bytes, are shown in a failure: "0 1 0 0".
 std::string ShowIds(const std::string& ids);

@@ -110,6 +110,22 @@ uint64_t Servers::Total() const {
   return total;
 }
 
+Status Servers::WaitFor(const std::function<uint64_t()>& seen, uint64_t n) const {
+  std::unique_lock lock(servers_mutex);
+  if (!counted_.wait_for(lock, kSocketTimeout, [&] { return seen() >= n; }))
+    return Error(absl::StatusCode::kDeadlineExceeded, "the servers have seen {} of {} after {} s", seen(), n,
+                 kSocketTimeout.count());
+  return OkStatus();
+}
+
+Status Servers::WaitForCount(uint8_t id, uint64_t n) const {
+  return WaitFor([&] { return Count(id); }, n);
+}
+
+Status Servers::WaitForTotal(uint64_t n) const {
+  return WaitFor([&] { return Total(); }, n);
+}
+
 std::string Servers::Log() const {
   const std::lock_guard lock(servers_mutex);
   return log_;
@@ -124,6 +140,7 @@ void Servers::Forget() {
 void Servers::Note(uint8_t id) {
   ++counts_[id];
   log_.push_back(static_cast<char>(id));
+  counted_.notify_all();
 }
 
 void Servers::Serve() {

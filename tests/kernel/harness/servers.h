@@ -6,7 +6,9 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
@@ -39,9 +41,13 @@ class Servers {
   /// Resets established connections too.
   void RemoveAndReset(const SocketAddress& address);
 
-  /// Connections accepted or datagrams received since the last Forget().
+  /// Connections accepted or datagrams received since the last Forget(). A client that got its byte was
+  /// counted before; for one that asked for none, wait: connect() returns before the server accepts.
   uint64_t Count(uint8_t id) const { return counts_[id].load(); }
   uint64_t Total() const;
+  /// Waits until the count, or the total, is that much or more; an error after kSocketTimeout.
+  Status WaitForCount(uint8_t id, uint64_t n) const;
+  Status WaitForTotal(uint64_t n) const;
   /// The ids in the order of acceptance.
   std::string Log() const;
   void Forget();
@@ -58,12 +64,14 @@ class Servers {
   void Serve();
   void Handle(int fd, const Entry& entry);
   void Note(uint8_t id);
+  Status WaitFor(const std::function<uint64_t()>& seen, uint64_t n) const;
 
   int epoll_ = -1;
   int stop_event_ = -1;
   std::map<int, Entry> entries_;  // this and log_: guarded by the lock of FreezeServers()
   std::string log_;
-  std::atomic<uint64_t> counts_[256] = {};
+  std::atomic<uint64_t> counts_[256] = {};  // written under that lock
+  mutable std::condition_variable counted_;
   std::thread thread_;
 };
 

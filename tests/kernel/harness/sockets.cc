@@ -50,6 +50,10 @@ SocketAddress Address(const std::string& text, uint16_t port) {
   return {*address, port};
 }
 
+SocketAddress Endpoint(int variant, int number, uint16_t port) {
+  return Address(fmt::format("127.1.{}.{}", variant, number + 1), port);
+}
+
 Socket& Socket::operator=(Socket&& other) noexcept {
   if (this != &other) {
     Close();
@@ -155,6 +159,18 @@ Result<std::string> FetchMany(const SocketAddress& to, int connections, Mapped m
     ids.push_back(static_cast<char>(*id));
   }
   return ids;
+}
+
+Result<std::string> TryMany(const SocketAddress& to, int times) {
+  const SockAddr address = ToSockAddr(to);
+  std::string out;
+  for (int i = 0; i < times; ++i) {
+    Socket socket = Socket::Open(address.family(), SOCK_STREAM);
+    const int error = socket.Connect(address);
+    if (error != 0 && error != ECONNREFUSED) return ErrnoStatus(error, "connect to " + ToString(to));
+    out.push_back(error == 0 ? 0 : 1);
+  }
+  return out;
 }
 
 Result<uint8_t> FetchUdp(const SocketAddress& to, Mapped mapped) {

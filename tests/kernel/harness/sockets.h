@@ -31,6 +31,10 @@ SocketAddress FromSockAddr(const SockAddr& address);
 /// "127.0.0.1", 80; aborts on text that is no address.
 SocketAddress Address(const std::string& text, uint16_t port);
 
+/// Where endpoint `number` (from 0) of a variant listens unless a test says otherwise:
+/// 127.1.<variant>.<number + 1>.
+SocketAddress Endpoint(int variant, int number = 0, uint16_t port = 8080);
+
 /// Owns a descriptor.
 class Socket {
  public:
@@ -76,6 +80,9 @@ Result<uint8_t> Fetch(const SocketAddress& to, Mapped mapped = Mapped::kNo);
 
 /// The connections of a client one after the other: a byte each, in order.
 Result<std::string> FetchMany(const SocketAddress& to, int connections, Mapped mapped = Mapped::kNo);
+
+/// Tries to connect that often; per try a byte: 0 connected, 1 refused. Any other outcome is an error.
+Result<std::string> TryMany(const SocketAddress& to, int times);
 
 /// One datagram from a new connected socket, and the server's byte.
 Result<uint8_t> FetchUdp(const SocketAddress& to, Mapped mapped = Mapped::kNo);
