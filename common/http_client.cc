@@ -96,6 +96,15 @@ class Running : public std::enable_shared_from_this<Running> {
     Finish(Error(absl::StatusCode::kUnavailable, "{}: {}: {}", Server(), what, error.message()));
   }
 
+  /// A certificate that is not trusted is told as such, whatever OpenSSL's error queue says of the first step
+  /// that failed: X509_verify_cert_error_string(3).
+  void FailTls(const beast::error_code& error) {
+    const long verified = SSL_get_verify_result(secure_->native_handle());
+    if (call_.insecure || verified == X509_V_OK) return Fail("no TLS", error);
+    Finish(Error(absl::StatusCode::kUnavailable, "{}: no TLS: certificate verify failed: {}", Server(),
+                 X509_verify_cert_error_string(verified)));
+  }
+
   void Connect(const tcp::resolver::results_type& found) {
     if (!done_) return;
     if (tls_) secure_.emplace(std::move(plain_), *tls_);
@@ -116,7 +125,7 @@ class Running : public std::enable_shared_from_this<Running> {
     if (!call_.insecure) secure_->set_verify_callback(asio::ssl::host_name_verification(call_.url.host));
     secure_->async_handshake(asio::ssl::stream_base::client,
                              [self = shared_from_this()](beast::error_code error) {
-                               if (error) return self->Fail("no TLS", error);
+                               if (error) return self->FailTls(error);
                                self->Write();
                              });
   }
