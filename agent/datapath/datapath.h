@@ -24,7 +24,16 @@ enum class OnEmpty : uint8_t { kPass = 0, kRefuse = 1, kRefuseShare = 2 };
 
 /// A variant's part in its split, as the controller says. The kernel does not look; metrics and the pace of
 /// telemetry do.
-enum class Role : uint8_t { kNone = 0, kStable = 1, kCanary = 2, kBackend = 3 };
+enum class Role : uint8_t {
+  kNone = 0,
+  kStable = 1,
+  kCanary = 2,
+  kBackend = 3,  // a TrafficSplit's
+  // blueGreen
+  kActive = 4,
+  kPreview = 5,
+  kPrevious = 6,  // was active before, kept for a way back
+};
 
 struct Variant {
   std::string revision;

@@ -16,8 +16,8 @@
 namespace weir::datapath {
 namespace {
 
-bool HasHelper(bpf_func_id helper) {
-  return libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, helper, nullptr) == 1;
+bool HasHelper(bpf_func_id helper, bpf_prog_type type = BPF_PROG_TYPE_CGROUP_SOCK_ADDR) {
+  return libbpf_probe_bpf_helper(type, helper, nullptr) == 1;
 }
 
 }  // namespace
@@ -69,6 +69,13 @@ std::vector<std::string> ProbeAbilities() {
   for (const Hook& hook : Hooks()) abilities.emplace_back(hook.name);
   if (HasHelper(BPF_FUNC_set_retval)) abilities.emplace_back("set_retval");
   if (HasHelper(BPF_FUNC_skc_to_mptcp_sock)) abilities.emplace_back("mptcp");
+  return abilities;
+}
+
+std::vector<std::string> ProbePacketAbilities() {
+  std::vector<std::string> abilities;
+  if (!HasHelper(BPF_FUNC_loop, BPF_PROG_TYPE_CGROUP_SKB)) return abilities;
+  for (const Hook& hook : PacketHooks()) abilities.emplace_back(hook.name);
   return abilities;
 }
 

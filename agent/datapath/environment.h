@@ -23,5 +23,8 @@ Status EnsureBpffsDirectory(const std::string& path);
 
 /// What the kernel offers: the hooks' names, "set_retval", "mptcp".
 std::vector<std::string> ProbeAbilities();
+/// Of bpf/packets.bpf.c, which is loaded with the first need: "ingress", "egress" where HTTP and datagrams
+/// can be measured; else empty.
+std::vector<std::string> ProbePacketAbilities();
 
 }  // namespace weir::datapath

@@ -154,6 +154,7 @@ void KernelDatapath::StartMeasuring() {
   if (measuring.ok()) {
     measuring_ = *std::move(measuring);
     abilities_.insert(abilities_.end(), {"inet_sock_set_state", "sock_release"});
+    for (std::string& ability : ProbePacketAbilities()) abilities_.push_back(std::move(ability));
   } else {
     table_.set_measured(false);
     LogWarn("nothing is measured on this kernel", {{"error", measuring.status()}});

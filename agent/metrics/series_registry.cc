@@ -38,6 +38,12 @@ std::string_view VariantLabel(Role role) {
       return "canary";
     case Role::kBackend:
       return "backend";
+    case Role::kActive:
+      return "active";
+    case Role::kPreview:
+      return "preview";
+    case Role::kPrevious:
+      return "previous";
     case Role::kNone:
       break;
   }

@@ -15,7 +15,8 @@
 
 namespace weir::metrics {
 
-/// "stable", "canary", "backend"; "none" where no split in force names the revision.
+/// "stable", "canary", "backend", "active", "preview", "previous", as the controller and weirctl have it;
+/// "none" where no split in force names the revision.
 std::string_view VariantLabel(datapath::Role role);
 
 /// At most `max` label sets are shown: one for each revision of a service, and one for each status code it

@@ -1,9 +1,11 @@
 #include "agent/stream/convert.h"
 
 #include <algorithm>
+#include <chrono>
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace weir::stream {
 namespace {
@@ -42,6 +44,12 @@ datapath::Role ToRole(v1::Role role) {
       return datapath::Role::kCanary;
     case v1::ROLE_BACKEND:
       return datapath::Role::kBackend;
+    case v1::ROLE_ACTIVE:
+      return datapath::Role::kActive;
+    case v1::ROLE_PREVIEW:
+      return datapath::Role::kPreview;
+    case v1::ROLE_PREVIOUS:
+      return datapath::Role::kPrevious;
     default:
       return datapath::Role::kNone;
   }
@@ -208,10 +216,12 @@ std::vector<v1::AgentMessage> FromReport(const TelemetryReport& report, size_t m
   std::vector<v1::AgentMessage> parts;
   if (report.counts == nullptr && report.series.empty()) return parts;
   size_t bytes = 0;
+  std::chrono::milliseconds covers{0};  // of the present part
   const auto begin = [&]() -> v1::Telemetry& {
     bytes = 0;
     v1::Telemetry& part = *parts.emplace_back().mutable_telemetry();
     part.set_series_epoch(report.series_epoch);
+    part.set_covers_ms(static_cast<uint64_t>(covers.count()));
     return part;
   };
   v1::Telemetry* part = &begin();
@@ -224,8 +234,13 @@ std::vector<v1::AgentMessage> FromReport(const TelemetryReport& report, size_t m
     make_room(wire.ByteSizeLong());
     *part->add_forgotten() = std::move(wire);
   }
-  for (const datapath::Series* series : report.series.changed) {
+  for (const auto& [series, since] : report.series.changed) {
     v1::Series wire = FromSeries(*series);
+    const auto wanted = std::chrono::ceil<std::chrono::milliseconds>(since);
+    if (wanted != std::exchange(covers, wanted)) {
+      if (part->series_size() > 0) part = &begin();
+      part->set_covers_ms(static_cast<uint64_t>(covers.count()));
+    }
     make_room(wire.ByteSizeLong());
     *part->add_series() = std::move(wire);
   }

@@ -9,19 +9,28 @@ using datapath::Role;
 
 bool IsAtWork(const SplitBook::Split& split) {
   const auto weighted = [](const SplitBook::Variant& variant) { return variant.weight > 0; };
-  const auto canary = [](const SplitBook::Variant& variant) { return variant.role == Role::kCanary; };
+  const auto on_trial = [&](const SplitBook::Variant& variant) {
+    // The preview Service of a rollout at rest has the active revision alone.
+    const bool beside = split.variants.size() > 1;
+    return variant.role == Role::kCanary ||
+           (beside && (variant.role == Role::kPreview || variant.role == Role::kPrevious));
+  };
   return std::count_if(split.variants.begin(), split.variants.end(), weighted) > 1 ||
-         std::any_of(split.variants.begin(), split.variants.end(), canary);
+         std::any_of(split.variants.begin(), split.variants.end(), on_trial);
 }
 
 /// Which role is told when ports differ.
 int Rank(Role role) {
   switch (role) {
     case Role::kCanary:
-      return 3;
+    case Role::kPreview:
+      return 4;
     case Role::kBackend:
-      return 2;
+      return 3;
     case Role::kStable:
+    case Role::kActive:
+      return 2;
+    case Role::kPrevious:
       return 1;
     case Role::kNone:
       break;

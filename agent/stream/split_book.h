@@ -34,11 +34,12 @@ class SplitBook {
   /// Null for a frontend the book does not know: none was ever told, as after the adoption of a split.
   const Split* Find(const datapath::FrontendKey& key) const;
 
-  /// The revision's role in the service's splits; of several ports that say differently, canary before
-  /// backend before stable. kNone: no split names it.
+  /// The revision's role in the service's splits; of several ports that say differently, canary or
+  /// preview before backend before stable or active before previous. kNone: no split names it.
   datapath::Role RoleOf(std::string_view ns, std::string_view service, std::string_view revision) const;
 
-  /// Some port of the service has a canary, or two variants with a weight: somebody may be waiting for its
+  /// Some port of the service has a canary, a preview or a previous revision beside another, or two variants
+  /// with a weight: somebody may be waiting for its
   /// figures.
   bool AtWork(std::string_view ns, std::string_view service) const;
   /// Some service is.

@@ -1,5 +1,6 @@
 #include "agent/stream/telemetry.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace weir::stream {
@@ -82,8 +83,11 @@ SeriesPacer::Report SeriesPacer::Next(const datapath::Figures& figures, const At
     sent_.clear();
     epoch_ = figures.epoch;
     round_at_.reset();
+    looked_at_.reset();
   }
   const bool round = RoundIsDue(now);
+  // A series that is new was not there at the last look at all, or at the last round.
+  const auto before_round = round_at_, before = std::exchange(looked_at_, now);
   if (round) round_at_ = now;
   ++calls_;
 
@@ -92,12 +96,18 @@ SeriesPacer::Report SeriesPacer::Next(const datapath::Figures& figures, const At
     SeriesKey key{series.ns, series.service, series.revision};
     auto known = sent_.find(key);
     if (known != sent_.end()) known->second.seen = calls_;
-    if (!round && !at_work(series.ns, series.service)) continue;
+    const bool works = at_work(series.ns, series.service);
+    if (!round && !works) continue;
     const uint64_t hash = HashOf(series);
+    const auto& unknown_since = works ? before : before_round;
+    const MonotonicTime since = known != sent_.end() ? known->second.looked_at : unknown_since.value_or(now);
+    if (known != sent_.end()) known->second.looked_at = now;
     if (known != sent_.end() && known->second.hash == hash) continue;
-    sent_[std::move(key)] = {hash, calls_};
-    report.changed.push_back(&series);
+    sent_[std::move(key)] = {hash, calls_, now};
+    report.changed.push_back({&series, now - since});
   }
+  std::stable_sort(report.changed.begin(), report.changed.end(),
+                   [](const Changed& a, const Changed& b) { return a.covers > b.covers; });
   std::erase_if(sent_, [&](const auto& entry) {
     if (entry.second.seen == calls_) return false;
     report.forgotten.push_back(entry.first);
@@ -108,6 +118,7 @@ SeriesPacer::Report SeriesPacer::Next(const datapath::Figures& figures, const At
 
 void SeriesPacer::Reset() {
   round_at_.reset();
+  looked_at_.reset();
   epoch_.clear();
   sent_.clear();
 }

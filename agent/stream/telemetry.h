@@ -50,9 +50,13 @@ class SeriesPacer {
   /// Whether figures need be read now at all; `any_at_work`: some service is.
   bool ShouldRead(bool any_at_work, MonotonicTime now) const { return any_at_work || RoundIsDue(now); }
 
+  struct Changed {
+    const datapath::Series* series;   // into the figures
+    std::chrono::nanoseconds covers;  // since it was looked at before; 0: the stream or the epoch is new
+  };
   struct Report {
-    std::vector<const datapath::Series*> changed;  // into the figures
-    std::vector<SeriesKey> forgotten;              // were sent, and are no more
+    std::vector<Changed> changed;      // those that cover the longest time first
+    std::vector<SeriesKey> forgotten;  // were sent, and are no more
     bool empty() const { return changed.empty() && forgotten.empty(); }
   };
   /// What is to be said of these figures now. Another epoch than the last time: everything, and nothing is
@@ -66,11 +70,13 @@ class SeriesPacer {
   struct Sent {
     uint64_t hash = 0;
     uint64_t seen = 0;  // the last call of Next() whose figures had it
+    MonotonicTime looked_at;
   };
   bool RoundIsDue(MonotonicTime now) const { return !round_at_ || now - *round_at_ >= idle_; }
 
   std::chrono::milliseconds idle_;
-  std::optional<MonotonicTime> round_at_;  // when last everything that had changed was told
+  std::optional<MonotonicTime> round_at_;   // when last everything that had changed was told
+  std::optional<MonotonicTime> looked_at_;  // the last call of Next()
   std::string epoch_;
   std::map<SeriesKey, Sent> sent_;
   uint64_t calls_ = 0;

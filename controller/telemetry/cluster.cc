@@ -92,9 +92,10 @@ Cluster::Reading Cluster::Prepare(Node& node, bool known, MonotonicTime stream,
   reading.from_zero = !node.refused;
   const nanoseconds elapsed = now - node.heard;
   nanoseconds covers = elapsed;
-  // A new stream brings all that happened in between.
+  // A new stream brings all that happened in between. More than since the message before: a report came in
+  // several, by the time they cover.
   if (stream == node.stream && telemetry.covers_ms() > 0)
-    covers = std::min<nanoseconds>(elapsed, std::chrono::milliseconds(telemetry.covers_ms()));
+    covers = std::min<nanoseconds>(now - stream, std::chrono::milliseconds(telemetry.covers_ms()));
   reading.first = std::min(SecondOf(now - covers) + 1, reading.last);
   node.interval = covers;
   if (telemetry.series_epoch() != node.epoch) {

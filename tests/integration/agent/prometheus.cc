@@ -39,7 +39,7 @@ std::string Encoded(const std::string& text) {
 }  // namespace
 
 std::string FindProgram(const std::string& name) {
-  for (const char* directory : {"/usr/bin/", "/usr/local/bin/"}) {
+  for (const char* directory : {"/usr/bin/", "/usr/sbin/", "/usr/local/bin/"}) {
     if (::access((directory + name).c_str(), X_OK) == 0) return directory + name;
   }
   return {};
@@ -61,12 +61,13 @@ std::pair<int, std::string> RunWithInput(const std::string& command, const std::
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, output};
 }
 
-Prometheus::Prometheus(const std::vector<Job>& jobs) {
+Prometheus::Prometheus(const std::vector<Job>& jobs, const std::string& interval) {
   char name[] = "/tmp/weir-prometheus-XXXXXX";
   if (::mkdtemp(name) == nullptr) std::abort();
   directory_ = name;
   std::ofstream config(directory_ + "/prometheus.yml");
-  config << "global: {scrape_interval: 200ms, scrape_timeout: 200ms}\nscrape_configs:\n";
+  config << "global: {scrape_interval: " << interval << ", scrape_timeout: " << interval
+         << "}\nscrape_configs:\n";
   for (const Job& job : jobs) {
     config << "- {job_name: " << job.name << ", metrics_path: " << job.path
            << ", static_configs: [{targets: ['127.0.0.1:" << job.port << "']}]}\n";

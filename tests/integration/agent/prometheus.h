@@ -29,8 +29,8 @@ class Prometheus {
     std::string name, path;
     uint16_t port;
   };
-  /// Scrapes every 200 ms. Aborts the test program when it cannot be started.
-  explicit Prometheus(const std::vector<Job>& jobs);
+  /// Scrapes at that interval. Aborts the test program when it cannot be started.
+  explicit Prometheus(const std::vector<Job>& jobs, const std::string& interval = "200ms");
   ~Prometheus();
 
   /// The one value that an instant query answers; nullopt: none, or more.

@@ -91,5 +91,12 @@ TEST_F(SeriesRegistryTest, LabelsFollowTheRole) {
   EXPECT_EQ(labels().last_role, Role::kCanary);
 }
 
+TEST_F(SeriesRegistryTest, RolesOfBlueGreenAreLabelsOfTheirOwn) {
+  for (const auto& [role, label] :
+       {std::pair{Role::kActive, "active"}, {Role::kPreview, "preview"}, {Role::kPrevious, "previous"}}) {
+    EXPECT_EQ(VariantLabel(role), label);
+  }
+}
+
 }  // namespace
 }  // namespace weir::metrics

@@ -2,11 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <functional>
 #include <set>
 
 namespace weir::stream {
 namespace {
+
+using namespace std::chrono_literals;
 
 std::string Bytes(const char* address) { return IpAddress::Parse(address)->ToBytes(); }
 
@@ -146,6 +149,16 @@ TEST(FromSplitCount, TakesEveryField) {
   EXPECT_EQ(wire.variants(1).connections(), 2u);
 }
 
+TEST(ToFrontend, RolesOfBlueGreen) {
+  for (const auto& [wire_role, role] : {std::pair{v1::ROLE_ACTIVE, datapath::Role::kActive},
+                                        {v1::ROLE_PREVIEW, datapath::Role::kPreview},
+                                        {v1::ROLE_PREVIOUS, datapath::Role::kPrevious}}) {
+    v1::Frontend wire = GoodFrontend();
+    wire.mutable_variants(0)->set_role(wire_role);
+    EXPECT_EQ(ToFrontend(wire)->variants[0].role, role);
+  }
+}
+
 TEST(ToFrontend, ARoleOfLaterReleasesIsNone) {
   v1::Frontend wire = GoodFrontend();
   wire.mutable_variants(0)->set_role(v1::ROLE_BACKEND);
@@ -225,7 +238,7 @@ TEST(FromReport, CountsAloneSayNothingOfSeriesAndTheOtherWayRound) {
   EXPECT_EQ(splits[0].telemetry().series_epoch(), "");
   const datapath::Series series = FullSeries();
   const auto figures =
-      FromReport({.series_epoch = "b", .series = {{&series}, {{"shop", "gone", "v0"}}}}, 1000);
+      FromReport({.series_epoch = "b", .series = {{{&series, 1s}}, {{"shop", "gone", "v0"}}}}, 1000);
   ASSERT_EQ(figures.size(), 1u);
   EXPECT_EQ(figures[0].telemetry().epoch(), "");
   EXPECT_EQ(figures[0].telemetry().series_epoch(), "b");
@@ -236,6 +249,18 @@ TEST(FromReport, CountsAloneSayNothingOfSeriesAndTheOtherWayRound) {
   EXPECT_EQ(FromReport({.epoch = "a", .counts = &none}, 1000).size(), 1u);
 }
 
+TEST(FromReport, APartCoversOneTime) {
+  const datapath::Series series = FullSeries();
+  TelemetryReport report{.series_epoch = "b"};
+  report.series.changed = {{&series, 15s}, {&series, 15s}, {&series, 999'000'001ns}, {&series, 0s}};
+  const auto parts = FromReport(report, 100'000);
+  ASSERT_EQ(parts.size(), 3u);
+  EXPECT_EQ(parts[0].telemetry().covers_ms(), 15'000u);
+  EXPECT_EQ(parts[0].telemetry().series_size(), 2);
+  EXPECT_EQ(parts[1].telemetry().covers_ms(), 1'000u);
+  EXPECT_EQ(parts[2].telemetry().covers_ms(), 0u);
+}
+
 TEST(FromReport, PartsAreBoundedAndLoseNothing) {
   std::vector<datapath::Series> all(300, FullSeries());
   TelemetryReport report{.epoch = "a", .series_epoch = "b"};
@@ -243,7 +268,7 @@ TEST(FromReport, PartsAreBoundedAndLoseNothing) {
   report.counts = &counts;
   for (size_t i = 0; i < all.size(); ++i) {
     all[i].revision = "v" + std::to_string(i);
-    report.series.changed.push_back(&all[i]);
+    report.series.changed.push_back({&all[i], 0s});
     report.series.forgotten.push_back({"shop", "checkout", "w" + std::to_string(i)});
   }
   const size_t one = FromSeries(all[0]).ByteSizeLong();

@@ -57,6 +57,9 @@ TEST(SplitBook, AtWork) {
        {{"v1", 100, {}, Role::kStable}, {"v2", 0, {}, Role::kCanary}},
        true},
       {"a rollout", {{"v1", 80, {}, Role::kStable}, {"v2", 20, {}, Role::kCanary}}, true},
+      {"a preview", {{"v1", 100, {}, Role::kActive}, {"v2", 0, {}, Role::kPreview}}, true},
+      {"a way back", {{"v2", 100, {}, Role::kActive}, {"v1", 0, {}, Role::kPrevious}}, true},
+      {"the preview Service at rest", {{"v1", 1, {}, Role::kPreview}}, false},
       {"a split at rest", {{"a", 100, {}, Role::kBackend}, {"b", 0, {}, Role::kBackend}}, false},
       {"a split", {{"a", 99, {}, Role::kBackend}, {"b", 1, {}, Role::kBackend}}, true},
   };

@@ -61,7 +61,11 @@ class SeriesPacerTest : public testing::Test {
         figures_, [this](std::string_view, std::string_view service) { return service == at_work_; }, now);
     std::string said;
     const auto add = [&](const std::string& word) { said += (said.empty() ? "" : " ") + word; };
-    for (const datapath::Series* series : report.changed) add(series->service);
+    covers_.clear();
+    for (const auto& [series, covers] : report.changed) {
+      add(series->service);
+      covers_.push_back(covers);
+    }
     for (const SeriesKey& key : report.forgotten) add("-" + key.service);
     return said;
   }
@@ -70,7 +74,51 @@ class SeriesPacerTest : public testing::Test {
   SeriesPacer pacer_{15s};
   datapath::Figures figures_;
   std::string at_work_;
+  std::vector<std::chrono::nanoseconds> covers_;  // of what was said last
 };
+
+using Times = std::vector<std::chrono::nanoseconds>;
+
+TEST_F(SeriesPacerTest, TheTimeSinceItWasLookedAtBefore) {
+  at_work_ = "busy";
+  EXPECT_EQ(Tick(), "busy calm");  // second 0
+  EXPECT_EQ(covers_, Times({0s, 0s})) << "a new stream";
+  ++busy().opened;
+  EXPECT_EQ(Tick(), "busy");
+  EXPECT_EQ(covers_, Times({1s}));
+  for (int second = 2; second < 14; ++second) EXPECT_EQ(Tick(), "") << second;
+  clock_.Advance(500ms);
+  ++busy().opened;
+  EXPECT_EQ(Tick(), "busy");  // second 14.5
+  EXPECT_EQ(covers_, Times({1500ms})) << "that there was nothing to say was a look too";
+  ++busy().opened;
+  ++calm().opened;
+  EXPECT_EQ(Tick(), "calm busy");  // second 15.5
+  EXPECT_EQ(covers_, Times({15500ms, 1s}));
+}
+
+TEST_F(SeriesPacerTest, ASeriesThatIsNewCoversTheTimeSinceItWasNotThere) {
+  at_work_ = "busy";
+  EXPECT_EQ(Tick(), "busy calm");
+  EXPECT_EQ(Tick(), "");
+  figures_.series.insert(figures_.series.begin() + 1, {.ns = "shop", .service = "busy", .revision = "v2"});
+  EXPECT_EQ(Tick(), "busy");
+  EXPECT_EQ(covers_, Times({1s}));
+  figures_.series.push_back({.ns = "shop", .service = "late", .revision = "v1"});
+  for (int second = 3; second < 15; ++second) EXPECT_EQ(Tick(), "") << second;
+  EXPECT_EQ(Tick(), "late");
+  EXPECT_EQ(covers_, Times({15s}));
+}
+
+TEST_F(SeriesPacerTest, WhatComesToWorkWasLookedAtInTheRound) {
+  EXPECT_EQ(Tick(), "busy calm");
+  at_work_ = "calm";
+  for (int second = 1; second < 5; ++second) EXPECT_EQ(Tick(), "") << second;
+  ++busy().opened;
+  at_work_ = "busy";
+  EXPECT_EQ(Tick(), "busy");
+  EXPECT_EQ(covers_, Times({5s}));
+}
 
 TEST_F(SeriesPacerTest, TheFirstReportSaysAllAndLaterOnesWhatChanged) {
   at_work_ = "busy";

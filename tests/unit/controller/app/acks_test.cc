@@ -83,7 +83,7 @@ class NoObserver final : public dispatch::Observer {
     return std::map<std::string, uint32_t>();
   }
   void OnNodesChanged() override {}
-  void OnTelemetry(const dispatch::Node&) override {}
+  void OnTelemetry(const dispatch::Node&, const v1::Telemetry&) override {}
   void OnAgentAhead(uint64_t) override {}
 };
 

@@ -22,6 +22,7 @@ class StatusTest : public CoreTest {
   }
   void Count(const std::string& node, uint64_t stable, uint64_t canary) {
     v1::Telemetry telemetry;
+    telemetry.set_epoch("one");
     for (const auto& [service, frontends] : core->frontends()) {
       for (const auto& [id, frontend] : frontends) {
         v1::SplitCount& split = *telemetry.add_splits();

@@ -283,6 +283,16 @@ TEST_F(ClusterTest, FifteenSecondReportsAreARate) {
   for (Second second = 2; second <= 16; ++second) EXPECT_EQ(Within("v1", second, second + 1), 10) << second;
 }
 
+// One report in two messages: of the services looked at seldom, and of those at work.
+TEST_F(ClusterTest, WhatIsLookedAtSeldomIsSpreadThoughTheNodeSpokeMeanwhile) {
+  NodeCounts a("a1");
+  Report("a", a, 1);
+  Report("a", a, 15.5, 0, /*covers_ms=*/1'000);
+  a.Serve("v1", 150);
+  Report("a", a, 16, 0, /*covers_ms=*/15'000);
+  for (Second second = 2; second <= 16; ++second) EXPECT_EQ(Within("v1", second, second + 1), 10) << second;
+}
+
 TEST_F(ClusterTest, ANodeThatHadNothingToSayIsNotSmeared) {
   NodeCounts a("a1");
   Report("a", a, 1);
