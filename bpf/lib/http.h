@@ -217,8 +217,8 @@ static __always_inline bool weir_http_judge(struct weir_http_answer* answer, __u
   return false;
 }
 
-/* Bytes `first` and on of the status line. Without branches: the verifier would follow 2^12 ways. Under the
- * lock. */
+/* Bytes `first` and on of the status line; a part of it without branches, or the verifier would follow 2^12
+ * ways. Under the lock. */
 static __always_inline void weir_http_keep(struct weir_http_sock* sock, const __u8* piece, __u32 first,
                                            __u32 count) {
   __u32 i;

@@ -20,6 +20,8 @@ struct ControlSettings {
 
 /// One agent, told by a controller that the bench plays: changes and full snapshots over gRPC.
 void BenchAgent(const ControlSettings& settings);
+/// Part of it: what an agent takes while nothing changes.
+void BenchAgentAtRest(const ControlSettings& settings);
 /// One real controller with 10,000 services, one real agent.
 void BenchEndToEnd(const ControlSettings& settings);
 void BenchStreams(const ControlSettings& settings);

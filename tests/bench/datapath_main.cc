@@ -11,5 +11,6 @@ int main(int argc, char** argv) {
        {"change", [](bool quick) { weir::bench::BenchChange({.quick = quick}); }},
        {"sync", [](bool quick) { weir::bench::BenchSync({.quick = quick}); }},
        {"throughput", [](bool quick) { weir::bench::BenchThroughput({.quick = quick}); }},
-       {"l7", [](bool quick) { weir::bench::BenchL7({.quick = quick}); }}});
+       {"l7", [](bool quick) { weir::bench::BenchL7({.quick = quick}); }},
+       {"figures", [](bool quick) { weir::bench::BenchFigures({.quick = quick}); }}});
 }

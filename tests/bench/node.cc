@@ -4,10 +4,11 @@
 
 namespace weir::bench {
 
-Node::Node(const std::string& name, uint32_t scale) : cgroup_(name) {
+Node::Node(const std::string& name, uint32_t scale)
+    : cgroup_(name), bpffs_(kernel_test::TheSandbox().bpffs + "/" + name) {
   datapath::Options options;
   options.cgroup_path = cgroup_.path();
-  options.bpffs_dir = kernel_test::TheSandbox().bpffs + "/" + name;
+  options.bpffs_dir = bpffs_;
   options.max_services *= scale;
   options.max_endpoints *= scale;
   auto opened = datapath::KernelDatapath::Open(options);

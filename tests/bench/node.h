@@ -17,12 +17,14 @@ class Node {
   explicit Node(const std::string& name, uint32_t scale = 1);
 
   const std::string& cgroup() const { return cgroup_.path(); }
+  const std::string& bpffs() const { return bpffs_; }
   datapath::KernelDatapath& datapath() { return *datapath_; }
   /// Applies, or aborts with the reason.
   void Apply(const datapath::Change& change);
 
  private:
   kernel_test::Cgroup cgroup_;
+  std::string bpffs_;
   std::unique_ptr<datapath::KernelDatapath> datapath_;
 };
 

@@ -23,5 +23,6 @@ void BenchChange(const Settings& settings);
 void BenchSync(const Settings& settings);
 void BenchThroughput(const Settings& settings);
 void BenchL7(const Settings& settings);
+void BenchFigures(const Settings& settings);
 
 }  // namespace weir::bench
