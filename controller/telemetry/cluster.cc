@@ -32,6 +32,11 @@ uint64_t Active(const Counts& counts) {
   return opened - closed < (uint64_t{1} << 63) ? opened - closed : 0;
 }
 
+/// The splits come with the last message of a report, and a stream's first report has them.
+bool EndsFirstReport(const v1::Telemetry& telemetry) {
+  return !telemetry.epoch().empty() && !telemetry.series_epoch().empty();
+}
+
 }  // namespace
 
 Second SecondOf(MonotonicTime time) { return std::chrono::floor<seconds>(time.time_since_epoch()).count(); }
@@ -84,6 +89,7 @@ Cluster::Reading Cluster::Prepare(Node& node, bool known, MonotonicTime stream,
   if (!known) {
     // What of it was before this view began, or was in the one before it, cannot be told.
     ++statistics_.baselines;
+    if (telemetry.series_epoch() != node.epoch) DropAll(node);  // of a first report that was cut off
     node.epoch = telemetry.series_epoch();
     node.interval = kUsualInterval;
     if (telemetry.covers_ms() > 0) node.interval = std::chrono::milliseconds(telemetry.covers_ms());
@@ -128,10 +134,14 @@ void Cluster::Report(const std::string& name, MonotonicTime stream, const v1::Te
   }
   SetQuiet(node, false);
   const bool new_stream = fresh || stream != node.stream;
-  const Reading reading = Prepare(node, !fresh, stream, telemetry, now);
+  // A stream's first report may come in parts: all of them are taken as the first of them is.
+  const bool goes_on = node.opening && !new_stream;
+  const Reading reading = goes_on ? node.opening_as : Prepare(node, node.whole, stream, telemetry, now);
+  if (!goes_on) ++node.reports;
+  node.opening_as = reading;
+  node.opening = (new_stream || goes_on) && !EndsFirstReport(telemetry);
   node.stream = stream;
   node.heard = now;
-  ++node.reports;
   if (begin_ == 0) begin_ = reading.last + 1;
 
   for (const auto& key : telemetry.forgotten()) {
@@ -139,7 +149,8 @@ void Cluster::Report(const std::string& name, MonotonicTime stream, const v1::Te
     if (auto which = node.series.find(series); which != node.series.end()) Drop(node, which);
   }
   for (const auto& series : telemetry.series()) Take(node, reading, series);
-  if (!new_stream) return;
+  if (node.opening || !(new_stream || goes_on)) return;
+  node.whole = true;
   // Nothing is left out of a stream's first report: what is not in it was forgotten on the way.
   for (auto which = node.series.begin(); which != node.series.end();) {
     const auto present = which++;

@@ -106,6 +106,11 @@ class Cluster {
     uint64_t report = 0;  // number of the report it was in
     int behind = 0;       // reports in a row that were older than this
   };
+  /// How the series of one report are to be taken.
+  struct Reading {
+    bool from_zero = false;  // a series that is new to the node counts from 0; else it is a baseline
+    Second first = 0, last = 0;
+  };
   struct Node {
     std::string epoch, previous_epoch;
     MonotonicTime stream{}, heard{};
@@ -113,12 +118,10 @@ class Cluster {
     uint64_t reports = 0;
     bool quiet = false;    // its open connections are taken off
     bool refused = false;  // it has series that were left out
+    bool whole = false;    // a first report of it came to its end: until then all it says is a baseline
+    bool opening = false;  // within the first report of its stream
+    Reading opening_as;
     std::unordered_map<Series*, Last> series;
-  };
-  /// How the series of one report are to be taken.
-  struct Reading {
-    bool from_zero = false;  // a series that is new to the node counts from 0; else it is a baseline
-    Second first = 0, last = 0;
   };
 
   Series* Find(const v1::SeriesKey& key, Second now);

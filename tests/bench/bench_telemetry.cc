@@ -54,6 +54,7 @@ void AddTraffic(v1::Series& series, int requests, std::mt19937& random) {
 
 v1::Telemetry MakeMessage(int node) {
   v1::Telemetry telemetry;
+  telemetry.set_epoch("1");
   telemetry.set_series_epoch(fmt::format("epoch-{}", node));
   telemetry.set_covers_ms(1000);
   for (int service = 0; service < kServices; ++service) {

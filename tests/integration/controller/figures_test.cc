@@ -13,6 +13,7 @@ namespace {
 class Counted {
  public:
   Counted() {
+    telemetry_.set_epoch("1");
     telemetry_.set_series_epoch("1");
     telemetry_.set_covers_ms(1000);
   }

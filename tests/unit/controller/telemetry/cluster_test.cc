@@ -53,6 +53,64 @@ TEST_F(ClusterTest, TheFirstReportOfANodeIsWhereCountingBegins) {
   EXPECT_EQ(Within("v1", 2, 3, Counter::kServerErrors), 2);
 }
 
+/// A report in two messages, as agents cut it: v1 in the first, all else and the splits in the second.
+std::pair<v1::Telemetry, v1::Telemetry> InTwo(const v1::Telemetry& whole) {
+  v1::Telemetry first = whole, second = whole;
+  first.clear_epoch();
+  first.clear_series();
+  second.clear_series();
+  for (const auto& series : whole.series()) {
+    *(series.key().revision() == "v1" ? first : second).add_series() = series;
+  }
+  return {first, second};
+}
+
+TEST_F(ClusterTest, AFirstReportInPartsIsABaselineWhole) {
+  NodeCounts a("a1");
+  a.Serve("v1", 1'000'000);
+  a.Serve("v2", 2'000'000);
+  const auto [first, second] = InTwo(a.Message());
+  cluster_.Report("a", At(0), first, At(1));
+  cluster_.Report("a", At(0), second, At(1));
+  EXPECT_EQ(Total("v1"), 0);
+  EXPECT_EQ(Total("v2"), 0);
+  a.Serve("v1", 3);
+  a.Serve("v2", 4);
+  a.Serve("v3", 5);
+  Report("a", a, 2);
+  EXPECT_EQ(Total("v1"), 3) << "the second part did not take it for forgotten";
+  EXPECT_EQ(Total("v2"), 4);
+  EXPECT_EQ(Total("v3"), 5) << "new after the baseline";
+}
+
+TEST_F(ClusterTest, AFirstReportThatWasCutOffIsABaselineStill) {
+  NodeCounts a("a1");
+  a.Serve("v1", 1'000'000);
+  a.Serve("v2", 2'000'000);
+  cluster_.Report("a", At(0), InTwo(a.Message()).first, At(1));
+  const auto [first, second] = InTwo(a.Message());
+  cluster_.Report("a", At(5), first, At(6));
+  cluster_.Report("a", At(5), second, At(6));
+  EXPECT_EQ(Total("v2"), 0);
+  a.Serve("v2", 4);
+  Report("a", a, 7, 5);
+  EXPECT_EQ(Total("v2"), 4);
+}
+
+TEST_F(ClusterTest, AReconnectInPartsForgetsNothing) {
+  NodeCounts a("a1");
+  a.Serve("v1", 10);
+  a.Serve("v2", 10);
+  Report("a", a, 1);
+  a.Serve("v1", 3);
+  a.Serve("v2", 4);
+  const auto [first, second] = InTwo(a.Message());
+  cluster_.Report("a", At(5), first, At(6));
+  cluster_.Report("a", At(5), second, At(6));
+  EXPECT_EQ(Total("v1"), 3);
+  EXPECT_EQ(Total("v2"), 4);
+}
+
 TEST_F(ClusterTest, NodesAndRevisionsAddUp) {
   NodeCounts a("a1"), b("b1");
   Report("a", a, 1.0);

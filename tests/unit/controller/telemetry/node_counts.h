@@ -57,6 +57,7 @@ class NodeCounts {
   v1::Telemetry Message(uint64_t covers_ms = 0) {
     v1::Telemetry telemetry;
     telemetry.Swap(&forgotten_);
+    telemetry.set_epoch("splits");
     telemetry.set_series_epoch(epoch_);
     telemetry.set_covers_ms(covers_ms);
     for (const auto& [revision, series] : series_) *telemetry.add_series() = series;
