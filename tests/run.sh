@@ -57,21 +57,8 @@ run_logged() { # WHAT COMMAND...
 }
 
 started=$SECONDS
-# Only what the tests chosen need.
-targets=()
-for label in "${labels[@]}"; do
-  if [[ $label == e2e ]]; then
-    targets+=(weir-controller weir-agent weirctl)
-  else
-    targets+=("weir_${label}_tests")
-  fi
-done
-((${#targets[@]} > 0)) || targets=(all)
 printf 'build %s\n' "$preset"
 run_logged configure cmake --preset "$preset"
-run_logged build cmake --build "$build" --parallel "$jobs" --target "${targets[@]}"
-printf 'built in %d s\n' $((SECONDS - started))
-
 selection=()
 if ((${#labels[@]} > 0)); then
   one_of=$(IFS='|' && printf '%s' "${labels[*]}")
@@ -79,6 +66,17 @@ if ((${#labels[@]} > 0)); then
 fi
 [[ -z $regex ]] || selection+=(-R "$regex")
 $slow && selection+=(-LE '^bench$') || selection+=(-LE '^(slow|bench)$')
+
+# Only what the tests chosen need. A test has the name of its program, but for those that are scripts.
+targets=()
+if ((${#labels[@]} > 0)) || [[ -n $regex ]]; then
+  mapfile -t targets < <(ctest --test-dir "$build" --show-only=json-v1 "${selection[@]}" | jq -r '.tests[]?.name' |
+    sed -e 's/^quickstart_.*/weir-controller\nweir-agent\nweirctl/' -e '/^prometheus_deploy_test$/d' -e 's/_slow$//' | sort -u)
+else
+  targets=(all)
+fi
+((${#targets[@]} == 0)) || run_logged build cmake --build "$build" --parallel "$jobs" --target "${targets[@]}"
+printf 'built in %d s\n' $((SECONDS - started))
 
 kernel_tests=$(ctest --test-dir "$build" --show-only=json-v1 -L '^kernel$' | jq -r '.tests[]?.name')
 log=$build/Testing/Temporary/LastTest.log
