@@ -1,5 +1,5 @@
-// AnalysisTemplate (argoproj.io/v1alpha1) as it is written; metric.h has what becomes of it. Pure. Light: every
-// object of the model comes with it.
+// AnalysisTemplate (argoproj.io/v1alpha1) as it is written; metric.h has what becomes of it. Pure. Light:
+// every object of the model comes with it.
 #pragma once
 
 #include <chrono>

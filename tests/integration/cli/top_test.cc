@@ -150,7 +150,8 @@ TEST_F(TopTest, NoLineIsWiderThanTheTerminal) {
     }
   }
   columns_ = 80;
-  EXPECT_NE(Run({"top", "--once", "-n", "shop"}).out.find("checkout-with-a-name-that-is-…"), std::string::npos)
+  EXPECT_NE(Run({"top", "--once", "-n", "shop"}).out.find("checkout-with-a-name-that-is-…"),
+            std::string::npos)
       << Run({"top", "--once", "-n", "shop"}).out;
 }
 
