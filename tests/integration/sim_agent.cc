@@ -55,11 +55,12 @@ class SimAgent::Reactor final : public grpc::ClientBidiReactor<v1::AgentMessage,
     if (ok && !over_ && !queue_.empty()) StartWrite(&queue_.front());
   }
   void OnDone(const grpc::Status& status) override {
-    {
-      std::unique_lock lock(agent_.mutex_);
-      agent_.OnEnd(status);
-    }
+    // Who waits for the end may be the end of the process: the call must be gone by then, and gRPC may shut
+    // down.
+    SimAgent& agent = agent_;
+    std::unique_lock lock(agent.mutex_);
     delete this;
+    agent.OnEnd(status);
   }
 
  private:
