@@ -5,6 +5,7 @@
 #include "cli/context.h"
 #include "cli/json.h"
 #include "cli/views.h"
+#include "common/role.h"
 
 namespace weir::cli {
 namespace {

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "common/net.h"
+#include "common/role.h"
 
 namespace weir::cli {
 namespace {
@@ -108,25 +109,6 @@ std::string Fraction(uint64_t part, uint64_t whole) { return fmt::format("{}/{}"
 Color EndpointColor(uint32_t ready) { return ready == 0 ? Color::kRed : Color::kNone; }
 
 }  // namespace
-
-std::string_view RoleWord(v1::Role role) {
-  switch (role) {
-    case v1::ROLE_STABLE:
-      return "stable";
-    case v1::ROLE_CANARY:
-      return "canary";
-    case v1::ROLE_BACKEND:
-      return "backend";
-    case v1::ROLE_ACTIVE:
-      return "active";
-    case v1::ROLE_PREVIEW:
-      return "preview";
-    case v1::ROLE_PREVIOUS:
-      return "previous";
-    default:
-      return "";
-  }
-}
 
 Color PhaseColor(const std::string& phase) {
   if (phase == "Healthy") return Color::kGreen;

@@ -17,8 +17,6 @@ struct ViewOptions {
   int64_t now_unix_ms = 0;      // for ages
 };
 
-/// "canary"; "" for a role this weirctl does not know.
-std::string_view RoleWord(v1::Role role);
 Color PhaseColor(const std::string& phase);
 /// "20%" of the usual maximum of 100, else "5/1000".
 std::string WeightText(uint32_t weight, uint32_t max_weight);

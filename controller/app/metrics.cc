@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "common/metrics.h"
+#include "common/role.h"
 #include "common/version.h"
 #include "controller/app/figures.h"
 
@@ -44,25 +45,6 @@ prometheus::MetricFamily AckLatency(const dispatch::Counters& counters) {
 }
 
 double Seconds(engine::TimePoint time) { return static_cast<double>(time.time_since_epoch().count()) / 1000; }
-
-const char* RoleWord(v1::Role role) {
-  switch (role) {
-    case v1::ROLE_STABLE:
-      return "stable";
-    case v1::ROLE_CANARY:
-      return "canary";
-    case v1::ROLE_BACKEND:
-      return "backend";
-    case v1::ROLE_ACTIVE:
-      return "active";
-    case v1::ROLE_PREVIEW:
-      return "preview";
-    case v1::ROLE_PREVIOUS:
-      return "previous";
-    default:
-      return "";
-  }
-}
 
 /// Families of one metric per rollout, or per rollout and revision.
 struct RolloutFamilies {
