@@ -22,6 +22,7 @@
 #include "controller/app/acks.h"
 #include "controller/app/backend.h"
 #include "controller/app/core.h"
+#include "controller/app/endings.h"
 #include "controller/app/metrics.h"
 #include "controller/app/observed.h"
 #include "controller/dispatch/dispatcher.h"
@@ -66,6 +67,7 @@ class App final : private CoreListener, private dispatch::Observer {
   void OnNodesChanged() override;
   void OnTelemetry(const dispatch::Node& node, const v1::Telemetry& telemetry) override;
   void OnAgentAhead(uint64_t generation_held) override;
+  void OnEnded(const dispatch::Node& node, const v1::Ended& ended) override;
 
   void ResetDispatch();
   void ScheduleSettle();
@@ -83,6 +85,7 @@ class App final : private CoreListener, private dispatch::Observer {
   Observed observed_;
   telemetry::Cluster cluster_;
   AckViews acks_;
+  Endings endings_;
   BackendImpl backend_;
   api::WatchHub watches_;
   api::FiguresHub figures_;
