@@ -96,6 +96,9 @@ verify_phase() { # TITLE PHASE WEIGHT STEP_PATTERN
 
 # --- a story with someone at the terminal ---
 
+# What a scene has to add to the picture.
+scene_picture() { :; }
+
 key_pressed() { # SECONDS: waits that long for Enter
   local line
   read -r -t "$1" line || return 1
@@ -118,7 +121,7 @@ live() { # QUESTION COMMAND...
       sent["$node $generation"]=$((first + 4))
       connect "$node" "$generation" "$first" 5 || true
     done
-    redraw "$(picture)$(hints)"$'\n\n'"  $yellow$question$plain"
+    redraw "$(picture)$(scene_picture)$(hints)"$'\n\n'"  $yellow$question$plain"
     if "$@"; then return 1; fi
     if key_pressed 0.3; then return 0; fi
   done
