@@ -145,13 +145,11 @@ static __always_inline enum weir_verdict weir_connect(struct bpf_sock_addr* ctx,
     } else {
       weir_count(WEIR_COUNT_STALE_VIP);
     }
+    /* Within: who has waited for readers finds the record of every connection given before. */
+    if (verdict == WEIR_CHOSEN) weir_remember(sk, key, target);
     weir_reader_leave(&reader, verdict == WEIR_CHOSEN);
   }
-  if (verdict == WEIR_CHOSEN) {
-    weir_remember(sk, key, target);
-  } else {
-    weir_forget(sk, key);
-  }
+  if (verdict != WEIR_CHOSEN) weir_forget(sk, key);
   if (verdict == WEIR_CHOSEN && target->http) {
     weir_http_remember(sk, target->series, weir_have_mptcp && bpf_skc_to_mptcp_sock(sk));
   } else {

@@ -44,6 +44,9 @@ class KernelDatapath : public Datapath {
   Status CheckAttached() override;
   std::vector<std::string> Abilities() const override { return abilities_; }
 
+  /// For KernelEnding, which must not outlive them.
+  const Maps& maps() const { return table_.maps(); }
+
  private:
   /// What fails is logged: a split that is not measured is better than none.
   void StartMeasuring();
