@@ -44,10 +44,12 @@ App::App(boost::asio::io_context& context, const Options& options, std::unique_p
       dispatcher_(DispatchOptions(options, *store_), clock_, *this),
       acks_(dispatcher_, clock_),
       endings_(core_, dispatcher_),
-      backend_(clock_, core_, dispatcher_, observed_, cluster_, acks_),
+      providers_(context),
+      analysis_(context, clock_, *store_, cluster_, providers_, *this),
+      backend_(clock_, core_, dispatcher_, observed_, cluster_, acks_, analysis_),
       watches_(context, backend_),
       figures_(context, backend_),
-      metrics_(clock_, {core_, observed_}, cluster_, dispatcher_, acks_, endings_),
+      metrics_(clock_, {core_, observed_}, cluster_, dispatcher_, acks_, analysis_, endings_),
       agent_service_(context, dispatcher_),
       weir_service_(context, backend_, watches_, figures_),
       tick_interval_(
@@ -76,7 +78,9 @@ Status App::Init(const Options& options) {
   dispatcher_.RestoreNodes(core_.nodes());
   ResetDispatch();
   endings_.Load();
+  analysis_.Load(core_.TakeStoredRuns());
   RETURN_IF_ERROR(Annotate(core_.Restart(), fmt::format("--state {}", options.state.string())));
+  analysis_.EndOthers();
 
   HttpServer::Options http;
   http.listen = options.http;
@@ -119,10 +123,26 @@ void App::OnPublished(uint64_t generation, const compiler::Difference& differenc
 
 void App::OnRolloutChanged(const ObjectKey& key) {
   store_error_.clear();
+  if (!core_.rollouts().contains(key)) analysis_.Forget(key);
   watches_.Changed({key.ns, key.name});
   endings_.Changed(key);
   ArmWake();
   ScheduleSettle();
+}
+
+void App::OnAnalysis(const ObjectKey& rollout, const AnalysisEffect& effect) {
+  if (const auto* start = std::get_if<engine::StartAnalysis>(&effect)) {
+    analysis_.Start(rollout, *start);
+  } else {
+    analysis_.Stop(rollout, std::get<engine::StopAnalysis>(effect));
+  }
+}
+
+Status App::OnFinished(const ObjectKey& rollout, const engine::AnalysisFinished& event) {
+  const Status status = core_.Feed(rollout, event);
+  if (status.code() == absl::StatusCode::kNotFound) return OkStatus();  // nobody waits any more
+  if (!status.ok()) store_error_ = Message(status);
+  return status;
 }
 
 Result<std::map<std::string, uint32_t>> App::NumberNodes(const std::vector<std::string>& names) {
@@ -242,6 +262,7 @@ void App::Shutdown() {
   dispatcher_.Shutdown(status);
   watches_.Shutdown(status);
   figures_.Shutdown(status);
+  analysis_.Shutdown();
   for (auto* timer : {&tick_timer_, &settle_timer_, &expiry_timer_, &retry_timer_, &telemetry_timer_})
     timer->cancel();
   wake_timer_.cancel();

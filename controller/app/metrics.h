@@ -8,6 +8,7 @@
 #include <prometheus/collectable.h>
 
 #include "controller/app/acks.h"
+#include "controller/app/analysis_runner.h"
 #include "controller/app/core.h"
 #include "controller/app/endings.h"
 #include "controller/app/status.h"
@@ -20,12 +21,14 @@ class Metrics final : public prometheus::Collectable {
  public:
   /// All must outlive it.
   Metrics(const Clock& clock, const Facts& facts, telemetry::Cluster& cluster,
-          const dispatch::Dispatcher& dispatcher, AckViews& acks, const Endings& endings)
+          const dispatch::Dispatcher& dispatcher, AckViews& acks, const AnalysisRunner& analysis,
+          const Endings& endings)
       : clock_(clock),
         facts_(facts),
         cluster_(cluster),
         dispatcher_(dispatcher),
         acks_(acks),
+        analysis_(analysis),
         endings_(endings) {}
 
   std::vector<prometheus::MetricFamily> Collect() const override;
@@ -35,6 +38,7 @@ class Metrics final : public prometheus::Collectable {
   void AddAgents(std::vector<prometheus::MetricFamily>& families) const;
   void AddDispatch(std::vector<prometheus::MetricFamily>& families) const;
   void AddEndings(std::vector<prometheus::MetricFamily>& families) const;
+  void AddAnalysis(std::vector<prometheus::MetricFamily>& families) const;
   void AddTelemetry(std::vector<prometheus::MetricFamily>& families) const;
 
   const Clock& clock_;
@@ -42,6 +46,7 @@ class Metrics final : public prometheus::Collectable {
   telemetry::Cluster& cluster_;
   const dispatch::Dispatcher& dispatcher_;
   AckViews& acks_;
+  const AnalysisRunner& analysis_;
   const Endings& endings_;
 };
 
