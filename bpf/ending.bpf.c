@@ -44,6 +44,23 @@ int weir_end_find(struct bpf_iter__bpf_sk_storage_map* context) {
   return 0;
 }
 
+/* Which endpoints have open connections: user space knows which of them there should be. */
+SEC("iter/bpf_sk_storage_map")
+int weir_end_list(struct bpf_iter__bpf_sk_storage_map* context) {
+  struct weir_sock* record = context->value;
+  struct weir_living_at at = {};
+  struct sock* sk = context->sk;
+
+  if (!sk || !record || sk->sk_protocol != record->vip.protocol) return 0;
+  if (!weir_is_open(&sk->__sk_common, record->vip.protocol)) return 0;
+  if (!weir_is_where_recorded(&sk->__sk_common, record)) return 0;
+  at.vip = record->vip;
+  at.endpoint.address = record->endpoint.address;
+  at.endpoint.port_be = record->endpoint.port_be;
+  bpf_seq_write(context->meta->seq, &at, sizeof at);
+  return 0;
+}
+
 static __always_inline struct weir_end* weir_end_of(struct sock_common* sk, __u8 protocol) {
   struct weir_sock* record = bpf_sk_storage_get(&weir_socks, sk, NULL, 0);
 

@@ -65,7 +65,7 @@ Result<std::unique_ptr<HttpServer>> App::Listen(boost::asio::io_context& context
 App::App(boost::asio::io_context& context, const Clock& clock, datapath::Datapath& datapath,
          const Options& options, std::unique_ptr<HttpServer> http, datapath::Ending* ending)
     : no_ending_(FailedPrecondition("this agent runs without the means to end connections")),
-      orders_(context, datapath, ending != nullptr ? *ending : no_ending_),
+      orders_(context, clock, datapath, ending != nullptr ? *ending : no_ending_),
       metrics_(options.node_name, datapath),
       ending_metrics_(orders_),
       client_(

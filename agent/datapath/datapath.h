@@ -51,6 +51,9 @@ struct Frontend {
   OnEmpty on_empty = OnEmpty::kPass;
   bool http = false;              // TCP: recognise plaintext HTTP/1.x on its connections
   std::vector<Variant> variants;  // at most 16
+  /// Endpoints that exist but may not be chosen. For the agent, not for the kernel.
+  std::vector<SocketAddress> lingering;
+  bool endpoints_known = false;  // those and the variants' are all there are
   bool operator==(const Frontend&) const = default;
 };
 

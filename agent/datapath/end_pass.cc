@@ -24,7 +24,8 @@ constexpr milliseconds kUnderWayLimit{500};
 /// What is ended in one round may be found again only if its process connected anew meanwhile.
 constexpr int kRounds = 16;
 
-/// Runs an iterator to its end. The namespace counts in which this is called, not those of the reads within.
+}  // namespace
+
 Status RunIterator(int link, const std::function<void(const char*, size_t)>& take) {
   const UniqueFd iterator(bpf_iter_create(link));
   if (!iterator.valid()) return ErrnoStatus(errno, "iterate over sockets");
@@ -36,8 +37,6 @@ Status RunIterator(int link, const std::function<void(const char*, size_t)>& tak
     if (length < 0 && errno != EAGAIN && errno != EINTR) return ErrnoStatus(errno, "iterate over sockets");
   }
 }
-
-}  // namespace
 
 Result<EndPass::Found> EndPass::Find() const {
   std::string bytes;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -10,6 +11,10 @@
 #include "agent/datapath/namespaces.h"
 
 namespace weir::datapath {
+
+/// Runs an iterator's link to its end and hands on what its program writes. The network namespace counts in
+/// which this is called, not those of the reads within.
+Status RunIterator(int link, const std::function<void(const char*, size_t)>& take);
 
 /// Blocks, and changes the calling thread's network namespace while it works.
 class EndPass {

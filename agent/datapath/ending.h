@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -15,11 +16,11 @@
 
 namespace weir::datapath {
 
-/// Connections that were given to a revision behind a frontend. With an empty revision: `frontend` is an
-/// endpoint's own address, and all that lead there by whatever frontend.
+/// Connections that a frontend gave to a revision, or to an endpoint.
 struct EndTarget {
   FrontendKey frontend;
   std::string revision;
+  std::optional<SocketAddress> endpoint = std::nullopt;  // then the revision does not matter
   auto operator<=>(const EndTarget&) const = default;
 };
 
@@ -41,6 +42,13 @@ struct Swept {
 };
 
 /// One thread (the agent's io_context) calls it.
+/// Where open connections lead.
+struct Living {
+  FrontendKey frontend;
+  SocketAddress endpoint;
+  auto operator<=>(const Living&) const = default;
+};
+
 class Ending {
  public:
   virtual ~Ending() = default;
@@ -61,6 +69,9 @@ class Ending {
   /// One pass: ends all there is to end, in every network namespace that can be entered. `done` is called on
   /// another thread, once, unless the object is destroyed before. Passes run one after the other.
   virtual void Sweep(std::function<void(Swept)> done) = 0;
+  /// Every pair of frontend and endpoint that has an open connection, in all network namespaces; `done` as
+  /// above. Empty where they cannot be listed.
+  virtual void List(std::function<void(std::vector<Living>)> done) = 0;
 };
 
 /// On a node that cannot.
@@ -73,6 +84,7 @@ class NoEnding final : public Ending {
   Status VoidAllBut(const std::set<std::string>&) override { return OkStatus(); }
   Result<EndCounts> Count(const std::string&) const override { return EndCounts{}; }
   void Sweep(std::function<void(Swept)> done) override { done({}); }
+  void List(std::function<void(std::vector<Living>)> done) override { done({}); }
 
  private:
   Status why_;

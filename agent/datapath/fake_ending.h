@@ -39,6 +39,8 @@ class FakeEnding final : public Ending {
   }
   void Sweep(std::function<void(Swept)> done) override { sweeps.push_back(std::move(done)); }
 
+  void List(std::function<void(std::vector<Living>)> done) override { done(living); }
+
   /// Ends the oldest pass; what it found of orders that are not in `swept` is nothing.
   void FinishSweep(Swept swept = {}) {
     for (const auto& [name, targets] : orders) swept.orders.try_emplace(name);
@@ -52,6 +54,7 @@ class FakeEnding final : public Ending {
   /// Also of orders of an earlier process.
   std::map<std::string, EndCounts> counts;
   std::deque<std::function<void(Swept)>> sweeps;
+  std::vector<Living> living;
 };
 
 }  // namespace weir::datapath

@@ -11,6 +11,7 @@
 #include "agent/datapath/object.h"
 #include "agent/datapath/split_plan.h"
 #include "agent/datapath/wire.h"
+#include "common/log.h"
 #include "ending.skel.h"
 #include "weir/end.h"
 
@@ -22,9 +23,12 @@ std::string PinPath(const std::string& directory) {
 }
 
 weir_end_key ToWire(const EndTarget& target) {
-  return {.vip = ToWire(target.frontend),
-          .pad = 0,
-          .variant_id = target.revision.empty() ? 0 : Fnv1a(target.revision)};
+  if (target.endpoint) {
+    return {.vip = datapath::ToWire(target.frontend),
+            .endpoint = datapath::ToWire(*target.endpoint),
+            .variant_id = 0};
+  }
+  return {.vip = datapath::ToWire(target.frontend), .endpoint = {}, .variant_id = Fnv1a(target.revision)};
 }
 
 Result<UniqueFd> Iterator(const bpf_program* program, bpf_iter_link_info* target) {
@@ -66,6 +70,7 @@ Status KernelEnding::Load(const Maps& maps, const Options& options) {
   bpf_iter_link_info socks{};
   socks.map.map_fd = static_cast<uint32_t>(maps.fd("weir_socks"));
   ASSIGN_OR_RETURN(find_, Iterator(skeleton_->progs.weir_end_find, &socks));
+  ASSIGN_OR_RETURN(list_, Iterator(skeleton_->progs.weir_end_list, &socks));
   ASSIGN_OR_RETURN(tcp_, Iterator(skeleton_->progs.weir_end_tcp, nullptr));
   ASSIGN_OR_RETURN(udp_, Iterator(skeleton_->progs.weir_end_udp, nullptr));
   own_namespace_ = UniqueFd(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
@@ -159,27 +164,52 @@ Result<EndCounts> KernelEnding::Count(const std::string& name) const {
   return counts;
 }
 
-void KernelEnding::Sweep(std::function<void(Swept)> done) {
+void KernelEnding::Post(std::function<void()> task) {
   {
     const std::lock_guard lock(mutex_);
-    sweeps_.push_back(std::move(done));
+    tasks_.push_back(std::move(task));
   }
   wanted_.notify_one();
+}
+
+void KernelEnding::Sweep(std::function<void(Swept)> done) {
+  Post([this, done = std::move(done)] { done(Pass()); });
+}
+
+void KernelEnding::List(std::function<void(std::vector<Living>)> done) {
+  Post([this, done = std::move(done)] { done(ListLiving()); });
 }
 
 void KernelEnding::Run(const std::function<void()>& on_start) {
   if (on_start) on_start();
   std::unique_lock lock(mutex_);
   for (;;) {
-    wanted_.wait(lock, [this] { return stopping_ || !sweeps_.empty(); });
+    wanted_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });
     if (stopping_) return;
-    const std::function<void(Swept)> done = std::move(sweeps_.front());
-    sweeps_.pop_front();
+    const std::function<void()> task = std::move(tasks_.front());
+    tasks_.pop_front();
     lock.unlock();
-    Swept swept = Pass();
-    done(std::move(swept));
+    task();
     lock.lock();
   }
+}
+
+std::vector<Living> KernelEnding::ListLiving() const {
+  std::string bytes;
+  const Status status =
+      RunIterator(list_.get(), [&](const char* data, size_t length) { bytes.append(data, length); });
+  if (!status.ok()) {
+    LogWarn("open connections cannot be listed", {{"error", status}});
+    return {};
+  }
+  std::set<Living> living;
+  for (size_t at = 0; at + sizeof(weir_living_at) <= bytes.size(); at += sizeof(weir_living_at)) {
+    weir_living_at found{};
+    std::memcpy(&found, bytes.data() + at, sizeof found);
+    living.insert({FromWire(found.vip),
+                   {.address = FromWire(found.endpoint.address), .port = ntohs(found.endpoint.port_be)}});
+  }
+  return {living.begin(), living.end()};
 }
 
 Swept KernelEnding::Pass() {

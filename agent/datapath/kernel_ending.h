@@ -37,6 +37,7 @@ class KernelEnding final : public Ending {
   Status VoidAllBut(const std::set<std::string>& names) override;
   Result<EndCounts> Count(const std::string& name) const override;
   void Sweep(std::function<void(Swept)> done) override;
+  void List(std::function<void(std::vector<Living>)> done) override;
 
   /// Unpins what Open pinned; returns the paths.
   static Result<std::vector<std::string>> Detach(const std::string& bpffs_dir);
@@ -51,20 +52,23 @@ class KernelEnding final : public Ending {
       const std::function<Status(const struct weir_end_key&, const struct weir_end&)>& visit) const;
   Status EraseIf(const std::function<bool(uint64_t order)>& matches);
 
+  void Post(std::function<void()> task);
+
   // The thread.
   void Run(const std::function<void()>& on_start);
   Swept Pass();
+  std::vector<Living> ListLiving() const;
 
   std::unique_ptr<weir_ending, Destroy> skeleton_;
-  int ends_ = -1;              // the skeleton's
-  UniqueFd find_, tcp_, udp_;  // links of the iterators
+  int ends_ = -1;                     // the skeleton's
+  UniqueFd find_, list_, tcp_, udp_;  // links of the iterators
   UniqueFd own_namespace_;
   uint64_t own_number_ = 0;
 
   mutable std::mutex mutex_;
   std::condition_variable wanted_;
-  std::map<uint64_t, std::string> names_;  // of orders, by their number in the kernel
-  std::deque<std::function<void(Swept)>> sweeps_;
+  std::map<uint64_t, std::string> names_;    // of orders, by their number in the kernel
+  std::deque<std::function<void()>> tasks_;  // for the thread
   bool stopping_ = false;
   std::thread thread_;
 };

@@ -9,6 +9,7 @@ namespace weir::ending {
 namespace {
 
 constexpr size_t kMaxTroubleBytes = 1024;
+constexpr std::chrono::milliseconds kGoneAfter{5000};
 
 /// Frontends that are no addresses are left out: nothing can have been dialled there.
 std::vector<datapath::EndTarget> TargetsOf(const v1::EndOrder& order) {
@@ -47,6 +48,21 @@ std::string TroubleText(const datapath::SweptOrder& swept, const std::vector<std
 
 }  // namespace
 
+Orders::Orders(boost::asio::io_context& context, const Clock& clock, const datapath::Datapath& datapath,
+               datapath::Ending& ending)
+    : context_(context),
+      datapath_(datapath),
+      ending_(ending),
+      gone_(context, clock, ending, kGoneAfter,
+            [this](const std::string& ns, const std::string& service, uint64_t ended) {
+              if (ended > 0) ended_[{ns, service, ""}] += ended;
+            }) {}
+
+void Orders::AfterApply(const datapath::Change& change) {
+  gone_.Applied(change);
+  Begin();
+}
+
 std::vector<std::string> Orders::Abilities() const {
   std::vector<std::string> abilities{"end_orders"};
   if (ending_.Able().ok()) abilities.emplace_back("sock_destroy");
@@ -61,7 +77,9 @@ void Orders::Welcomed(const std::string& controller_id, std::function<void(v1::A
 void Orders::OnEndOrders(const v1::EndOrders& orders) {
   std::set<std::string> ids;
   for (const v1::EndOrder& order : orders.orders()) ids.insert(order.id());
-  if (const Status status = ending_.VoidAllBut(ids); !status.ok())
+  std::set<std::string> kept = gone_.names();
+  kept.insert(ids.begin(), ids.end());
+  if (const Status status = ending_.VoidAllBut(kept); !status.ok())
     LogWarn("orders to end connections could not be voided", {{"error", status}});
   std::erase_if(standing_, [&](const auto& entry) { return !ids.contains(entry.first); });
   for (const v1::EndOrder& order : orders.orders()) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "agent/datapath/ending.h"
+#include "agent/ending/gone.h"
 #include "agent/stream/companion.h"
 #include "weir/v1/agent.pb.h"
 
@@ -20,12 +21,12 @@ namespace weir::ending {
 /// One thread (the io_context's).
 class Orders final : public stream::Companion {
  public:
-  /// Namespace, service and revision of the connections.
+  /// Namespace, service and revision of the connections; no revision where their endpoint was gone.
   using Name = std::tuple<std::string, std::string, std::string>;
 
-  /// `context` outlives `ending`, and both outlive this.
-  Orders(boost::asio::io_context& context, const datapath::Datapath& datapath, datapath::Ending& ending)
-      : context_(context), datapath_(datapath), ending_(ending) {}
+  /// `context` outlives `ending`, and all outlive this.
+  Orders(boost::asio::io_context& context, const Clock& clock, const datapath::Datapath& datapath,
+         datapath::Ending& ending);
 
   /// "end_orders", and where the kernel can end connections "sock_destroy".
   std::vector<std::string> Abilities() const override;
@@ -33,7 +34,7 @@ class Orders final : public stream::Companion {
   void Gone() override { send_ = nullptr; }
   void OnEndOrders(const v1::EndOrders& orders) override;
   void BeforeApply(const datapath::Change& change) override;
-  void AfterApply() override { Begin(); }
+  void AfterApply(const datapath::Change& change) override;
 
   /// TCP connections and connected UDP sockets that were ended by this process.
   const std::map<Name, uint64_t>& ended() const { return ended_; }
@@ -59,6 +60,7 @@ class Orders final : public stream::Companion {
   datapath::Ending& ending_;
   std::string controller_id_;  // whose orders these are
   std::function<void(v1::AgentMessage)> send_;
+  ending::Gone gone_;
   std::map<std::string, Standing> standing_;  // by id
   std::map<Name, uint64_t> ended_;
   std::shared_ptr<char> alive_ = std::make_shared<char>();  // passes that end late look whether we still are

@@ -220,7 +220,7 @@ Status Client::Apply(const datapath::Change& change) {
     synced_ = true;
     full_wanted_ = false;
   }
-  if (companion_ != nullptr) companion_->AfterApply();
+  if (companion_ != nullptr && status.ok()) companion_->AfterApply(change);
   return status;
 }
 

@@ -20,9 +20,10 @@ class Companion {
   virtual void Gone() = 0;
   /// Every update that came before has been applied, or refused.
   virtual void OnEndOrders(const v1::EndOrders& orders) = 0;
-  /// Around every change of the datapath.
+  /// A change of the datapath is about to be made.
   virtual void BeforeApply(const datapath::Change& change) = 0;
-  virtual void AfterApply() = 0;
+  /// It is in force.
+  virtual void AfterApply(const datapath::Change& change) = 0;
 };
 
 }  // namespace weir::stream

@@ -133,6 +133,13 @@ Result<datapath::Frontend> ToFrontend(const v1::Frontend& wire) {
   frontend.affinity_timeout_s = wire.affinity_timeout_seconds();
   frontend.on_empty = *on_empty;
   frontend.http = wire.http() && key->protocol == Protocol::kTcp;
+  frontend.endpoints_known = wire.endpoints_known();
+  for (int i = 0; i < wire.lingering_size(); ++i) {
+    const auto endpoint = ToSocketAddress(wire.lingering(i).address(), wire.lingering(i).port());
+    if (!endpoint.ok())
+      return Annotate(endpoint.status(), fmt::format("{} ({}), lingering[{}]", where(), ToString(*key), i));
+    frontend.lingering.push_back(*endpoint);
+  }
   std::set<std::string_view> revisions;
   for (const v1::Variant& variant : wire.variants()) {
     auto converted = ToVariant(variant, key->address);

@@ -55,14 +55,14 @@ static __always_inline bool weir_is_open(const struct sock_common* sk, __u8 prot
          state == WEIR_TCP_FIN_WAIT2 || state == WEIR_TCP_CLOSE_WAIT;
 }
 
-/* What is to be ended that the record belongs to: its revision behind its VIP, or its endpoint. */
+/* What is to be ended that the record belongs to: its revision behind its VIP, or its endpoint there. */
 static __always_inline struct weir_end* weir_find_end(const struct weir_sock* record) {
   struct weir_end_key key = {.vip = record->vip, .variant_id = record->variant_id};
   struct weir_end* end = bpf_map_lookup_elem(&weir_ends, &key);
 
   if (end) return end;
-  key.vip.address = record->endpoint.address;
-  key.vip.port_be = record->endpoint.port_be;
+  key.endpoint = record->endpoint;
+  key.endpoint.pad = 0;
   key.variant_id = 0;
   return bpf_map_lookup_elem(&weir_ends, &key);
 }

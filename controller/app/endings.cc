@@ -79,18 +79,18 @@ void Endings::Look() {
   std::erase_if(answers_, [&](const auto& entry) { return !ids.contains(entry.first); });
   for (const auto& [name, node] : dispatcher_.nodes()) {
     if (!node.connected || !Understands(node)) continue;
-    v1::ControllerMessage message;
-    v1::EndOrders& orders = *message.mutable_end_orders();
+    const auto stands_for = [&name = name](const Standing& one) { return !one.ending->nodes.contains(name); };
     std::string told_ids;
-    for (const Standing& one : standing) {
-      if (one.ending->nodes.contains(name)) continue;
-      *orders.add_orders() = one.order;
-      told_ids += one.order.id() + '\n';
-    }
+    for (const Standing& one : standing)
+      if (stands_for(one)) told_ids += one.order.id() + '\n';
     const auto told = told_.find(name);
     // A new session is told even that nothing stands: what its node was told before may be void.
     if (told != told_.end() && told->second.session == node.connected_since && told->second.ids == told_ids)
       continue;
+    v1::ControllerMessage message;
+    v1::EndOrders& orders = *message.mutable_end_orders();
+    for (const Standing& one : standing)
+      if (stands_for(one)) *orders.add_orders() = one.order;
     dispatcher_.Tell(name, message);
     told_[name] = {node.connected_since, std::move(told_ids)};
   }

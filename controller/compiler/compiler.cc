@@ -91,6 +91,23 @@ void AddVariants(const std::vector<Draft>& drafts, v1::Frontend& frontend) {
   }
 }
 
+/// What exists and is no variant's choice now. `all`: every endpoint of the port, whatever its revision.
+void AddLingering(const std::vector<Candidate>& all, v1::Frontend& frontend) {
+  std::set<std::pair<std::string, uint32_t>> chosen;
+  for (const v1::Variant& variant : frontend.variants()) {
+    for (const v1::Endpoint& endpoint : variant.endpoints())
+      chosen.emplace(endpoint.address(), endpoint.port());
+  }
+  for (const Candidate& candidate : all) {
+    std::string address = candidate.address.address.ToBytes();
+    if (chosen.contains({address, candidate.address.port})) continue;
+    v1::Endpoint& endpoint = *frontend.add_lingering();
+    endpoint.set_address(std::move(address));
+    endpoint.set_port(candidate.address.port);
+  }
+  frontend.set_endpoints_known(true);
+}
+
 std::string CommonRevision(const Slices& slices) {
   std::string revision;
   for (size_t i = 0; i < slices.size(); ++i) {
@@ -287,11 +304,18 @@ Frontends Compiler::CompileService(const ObjectSet& objects,
     return drafts;
   };
 
+  // Whose endpoints these are.
+  const ObjectKey source = owners.rollout == nullptr && owners.previews != nullptr
+                               ? ObjectKey{key.ns, owners.previews->service}
+                               : key;
   for (const IpAddress& vip : service.cluster_ips) {
     for (const ServicePort& port : service.ports) {
       v1::Frontend frontend = FrontendOf(service, vip, port);
       frontend.set_on_empty(options_.on_empty);
       AddVariants(drafts_for(vip.family(), port), frontend);
+      // A backend that a TrafficSplit names no more is not gone: there, not all is known.
+      if (owners.split == nullptr || owners.rollout != nullptr || owners.previews != nullptr)
+        AddLingering(Collect(SlicesOf(objects, source), vip.family(), port, AnySlice), frontend);
       std::string text = ToKey(frontend.key());
       frontends.try_emplace(std::move(text), std::move(frontend));
     }

@@ -256,6 +256,34 @@ TEST_F(EndingProcessesTest, TheStableRevisionBeforeIsEndedOnCompletion) {
   EXPECT_EQ(rollout.at("phase"), "Healthy");
 }
 
+// An endpoint that is in no EndpointSlice any more: nobody will answer. One that terminates is left to end.
+TEST_F(EndingProcessesTest, AnEndpointThatIsGoneAndOneThatTerminates) {
+  Apply("v1", "paused: false");
+  AwaitAcked(0);
+  Apply("v2", "paused: false");
+  AwaitAcked(50);
+  Connections open = Open(4);
+  const auto slice = [](const std::string& endpoints) {
+    return fmt::format(R"(apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: checkout-v2, namespace: shop, labels: {{kubernetes.io/service-name: checkout, weir.dev/revision: v2}}}}
+addressType: IPv4
+ports: [{{name: http, port: 8080}}]
+endpoints: {}
+)",
+                       endpoints);
+  };
+  Must({"apply", "-f",
+        files_.Write("slice.yaml",
+                     slice(fmt::format("[{{addresses: [{}], conditions: {{ready: false, serving: true, "
+                                       "terminating: true}}}}]",
+                                       Endpoint(1).address.ToString())))});
+  ExpectAlive(open.canary);
+  Must({"apply", "-f", files_.Write("slice.yaml", slice("[]"))});
+  ExpectEnded(open.canary);
+  ExpectAlive(open.stable);
+}
+
 // Whoever is killed at whatever moment between the abort and the answer: carried out once, and told right.
 TEST_F(EndingProcessesTest, KilledBetweenOrderAndAnswer) {
   constexpr int kRounds = 6;

@@ -16,10 +16,10 @@
  */
 struct weir_end_key {
   struct weir_vip_key vip;
-  __u32 pad;
-  __u64 variant_id; /* 0: `vip` is an endpoint's own address, and all that lead there are meant */
+  struct weir_endpoint endpoint; /* all zero: any */
+  __u64 variant_id;              /* 0: any */
 };
-WEIR_STATIC_ASSERT(sizeof(struct weir_end_key) == 32, "weir_end_key");
+WEIR_STATIC_ASSERT(sizeof(struct weir_end_key) == 48, "weir_end_key");
 
 struct weir_end {
   __u64 order;    /* whose: FNV-1a of its name */
@@ -42,5 +42,12 @@ struct weir_found {
   __u16 pad;
 };
 WEIR_STATIC_ASSERT(sizeof(struct weir_found) == 16, "weir_found");
+
+/* What weir_end_list writes, per open socket. */
+struct weir_living_at {
+  struct weir_vip_key vip;
+  struct weir_endpoint endpoint;
+};
+WEIR_STATIC_ASSERT(sizeof(struct weir_living_at) == 40, "weir_living_at");
 
 #endif /* WEIR_INCLUDE_END_H */

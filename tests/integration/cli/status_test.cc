@@ -17,6 +17,7 @@ TEST_F(StatusTest, ShowsStepsAndVariants) {
   UseServer(service);
   v1::Rollout rollout = PausedCheckout();
   rollout.set_message("pause: waits for promote");
+  rollout.mutable_ended()->set_text("ended 37 connections of revision v3 on 2 nodes");
   service.rollouts = {rollout};
   EXPECT_EQ(Status().out,
             "Rollout:    shop/checkout\n"
@@ -26,6 +27,7 @@ TEST_F(StatusTest, ShowsStepsAndVariants) {
             "Revision:   v2 wanted, v1 stable\n"
             "Canary:     v2 at 20%\n"
             "Generation: 7, held by 2 of 2 nodes\n"
+            "Ended:      ended 37 connections of revision v3 on 2 nodes\n"
             "Steps:\n"
             "  ✔ setWeight: 20\n"
             "  ▶ pause\n"

@@ -138,7 +138,7 @@ TEST_F(LayoutTest, MatchesTheObject) {
 TEST_F(LayoutTest, MatchesTheObjectThatEnds) {
   ASSERT_NO_FATAL_FAILURE(Parse(WEIR_ENDING_OBJECT));
   Expect("weir_end_key", sizeof(weir_end_key),
-         {MEMBER(weir_end_key, vip), MEMBER(weir_end_key, pad), MEMBER(weir_end_key, variant_id)});
+         {MEMBER(weir_end_key, vip), MEMBER(weir_end_key, endpoint), MEMBER(weir_end_key, variant_id)});
   Expect("weir_end", sizeof(weir_end),
          {MEMBER(weir_end, order), MEMBER(weir_end, tcp), MEMBER(weir_end, udp)});
 }

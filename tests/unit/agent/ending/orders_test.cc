@@ -38,7 +38,7 @@ class OrdersTest : public testing::Test {
 
   /// A new process of the agent; the kernel goes on.
   void Start() {
-    orders_ = std::make_unique<ending::Orders>(context_, datapath_, ending_);
+    orders_ = std::make_unique<ending::Orders>(context_, clock_, datapath_, ending_);
     Connect();
   }
   void Connect() {
@@ -51,7 +51,7 @@ class OrdersTest : public testing::Test {
     frontend.variants = {{.revision = "v1", .weight = 1}, {.revision = "v2", .weight = canary_weight}};
     orders_->BeforeApply(change);
     ASSERT_TRUE(datapath_.Apply(change).ok());
-    orders_->AfterApply();
+    orders_->AfterApply(change);
   }
   void Finish(const datapath::Swept& swept = {}) {
     ASSERT_FALSE(ending_.sweeps.empty());
@@ -65,6 +65,7 @@ class OrdersTest : public testing::Test {
   }
 
   boost::asio::io_context context_;
+  FakeClock clock_;
   datapath::FakeDatapath datapath_;
   datapath::FakeEnding ending_;
   std::unique_ptr<ending::Orders> orders_;

@@ -29,7 +29,8 @@ TEST(MetricsList, IsWhatTheAgentExports) {
   FigureMetrics figures(datapath, book, agent, {});
   datapath::FakeEnding kernel;
   boost::asio::io_context context;
-  ending::Orders orders(context, datapath, kernel);
+  FakeClock clock;
+  ending::Orders orders(context, clock, datapath, kernel);
   v1::EndOrders some;
   some.add_orders()->set_id("a");
   orders.OnEndOrders(some);

@@ -60,6 +60,14 @@ TEST(ToFrontend, TakesEveryField) {
 
 TEST(ToFrontend, HttpIsForTcpAlone) {
   v1::Frontend wire = GoodFrontend();
+  EXPECT_FALSE(ToFrontend(wire)->endpoints_known);
+  wire.set_endpoints_known(true);
+  v1::Endpoint& lingering = *wire.add_lingering();
+  lingering.set_address(IpAddress::Parse("127.0.9.9")->ToBytes());
+  lingering.set_port(8080);
+  EXPECT_TRUE(ToFrontend(wire)->endpoints_known);
+  EXPECT_EQ(ToFrontend(wire)->lingering,
+            (std::vector<SocketAddress>{{*IpAddress::Parse("127.0.9.9"), 8080}}));
   wire.set_http(true);
   EXPECT_TRUE(ToFrontend(wire)->http);
   wire.mutable_key()->set_protocol(v1::PROTOCOL_UDP);

@@ -157,12 +157,14 @@ TEST_F(EndingsTest, TheOrderStandsThroughARestart) {
   Start();
   MakeEndings();
   EXPECT_EQ(Id(), id);
-  Agent agent(*dispatcher_, "node-1");
-  endings_->Look();
-  ASSERT_EQ(agent.orders.size(), 1U);
-  EXPECT_EQ(agent.orders[0].orders(0).id(), id);
-  agent.Answer(id, 5);
-  Settle();
+  {
+    Agent agent(*dispatcher_, "node-1");
+    endings_->Look();
+    ASSERT_EQ(agent.orders.size(), 1U);
+    EXPECT_EQ(agent.orders[0].orders(0).id(), id);
+    agent.Answer(id, 5);
+    Settle();
+  }
   Start();
   MakeEndings();
   endings_->Changed(kCheckout);

@@ -417,5 +417,48 @@ TEST(Compiler, SlicesTakenUpOneByOneCompileAsAllAtOnce) {
   }
 }
 
+/// What of the one frontend lingers: "127.0.1.1:8080 ..."; "?" where not all is known.
+std::string Lingering(const std::vector<Object>& objects, const Weights& weights,
+                      const std::string& service) {
+  const ObjectSet set = SetOf(objects);
+  Compiler compiler(Options{});
+  compiler.Index(set);
+  const Frontends frontends = compiler.CompileService(set, weights, Key(service));
+  if (frontends.size() != 1) return "not one frontend";
+  const v1::Frontend& frontend = frontends.begin()->second;
+  std::string text;
+  for (const v1::Endpoint& endpoint : frontend.lingering())
+    text += (text.empty() ? "" : " ") + ToString(SocketAddress{*IpAddress::FromBytes(endpoint.address()),
+                                                               static_cast<uint16_t>(endpoint.port())});
+  return frontend.endpoints_known() ? text : "?";
+}
+
+TEST(CompilerTest, WhatExistsAndIsNotChosenLingers) {
+  const Object terminating =
+      MakeSlice("a", "checkout", Revision("v1"), {"127.0.1.1", "!127.0.1.2", "-127.0.1.3"});
+  const Object canary = MakeSlice("b", "checkout", Revision("v2"), {"127.0.2.1"});
+  const Object third = MakeSlice("c", "checkout", Revision("v3"), {"127.0.3.1"});
+  EXPECT_EQ(Lingering({kCheckout, terminating}, {}, "checkout"), "127.0.1.2:8080 127.0.1.3:8080");
+  EXPECT_EQ(Lingering({kCheckout}, {}, "checkout"), "") << "none there are, and that is known";
+  EXPECT_EQ(Lingering({kCheckout, kRollout, terminating, canary, third}, kEightyTwenty, "checkout"),
+            "127.0.1.2:8080 127.0.1.3:8080 127.0.3.1:8080")
+      << "other revisions exist, too";
+  EXPECT_EQ(
+      Lingering({kCheckout, MakeSlice("a", "checkout", Revision("v1"), {"!127.0.1.1"})}, {}, "checkout"), "")
+      << "a terminating one that serves on is chosen";
+  EXPECT_EQ(Lingering({kCheckout, kPreview, kBlueGreen, terminating, canary},
+                      {{Key("checkout"), {"v1", "v2", 100, 0}}}, "preview"),
+            "127.0.1.1:8080 127.0.1.2:8080 127.0.1.3:8080")
+      << "behind the preview all of the active Service's exist";
+}
+
+TEST(CompilerTest, OfATrafficSplitNotAllIsKnown) {
+  TrafficSplit split{.key = Key("split"), .service = "checkout", .backends = {{"checkout-v1", 1}}};
+  EXPECT_EQ(Lingering({kCheckout, MakeService("checkout-v1", {"127.96.0.2"}), split,
+                       MakeSlice("a", "checkout-v1", Revision("v1"), {"127.0.1.1"})},
+                      {}, "checkout"),
+            "?");
+}
+
 }  // namespace
 }  // namespace weir::compiler
