@@ -114,7 +114,7 @@ TEST_F(AnalysisViewTest, ARunInFull) {
             "errors  +7.0s  Failed        E = 2.1e6  canary 38 errors of 400, stable 4 of 1600: 38 times the "
             "rate, E = "
             "2.1e6\n"
-            "queue          3 older ones             \n");
+            "queue                                 3 older ones\n");
   const std::string wide = Run({"get", "analysis", "checkout-v2-1-step-1", "-n", "shop", "-o", "wide"}).out;
   EXPECT_NE(wide.find("interval 5.0s, count 12, failureLimit 0, fails at E = 1e2.3\n"), std::string::npos)
       << wide;
