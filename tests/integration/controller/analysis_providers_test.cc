@@ -113,7 +113,7 @@ TEST_F(AnalysisTest, BlueGreenGoesBackIfItIsWorseAfterTheFlip) {
   // Some of the past to compare with.
   ASSERT_TRUE(client_->WatchFigures([](const v1::FiguresResponse& r) {
     for (const auto& figures : r.figures()) {
-      if (figures.revision() == "v1" && figures.requests_per_second() > 0 && r.window_ms() >= 5000)
+      if (figures.revision() == "v1" && figures.requests_per_second() > 0 && r.window_ms() >= 3000)
         return true;
     }
     return false;
