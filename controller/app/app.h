@@ -23,6 +23,7 @@
 #include "controller/app/analysis_runner.h"
 #include "controller/app/backend.h"
 #include "controller/app/core.h"
+#include "controller/app/endings.h"
 #include "controller/app/metrics.h"
 #include "controller/app/observed.h"
 #include "controller/dispatch/dispatcher.h"
@@ -72,6 +73,7 @@ class App final : private CoreListener, private dispatch::Observer, private Anal
   void OnNodesChanged() override;
   void OnTelemetry(const dispatch::Node& node, const v1::Telemetry& telemetry) override;
   void OnAgentAhead(uint64_t generation_held) override;
+  void OnEnded(const dispatch::Node& node, const v1::Ended& ended) override;
 
   void ResetDispatch();
   void ScheduleSettle();
@@ -89,6 +91,7 @@ class App final : private CoreListener, private dispatch::Observer, private Anal
   Observed observed_;
   telemetry::Cluster cluster_;
   AckViews acks_;
+  Endings endings_;
   HttpProviders providers_;
   AnalysisRunner analysis_;
   BackendImpl backend_;
