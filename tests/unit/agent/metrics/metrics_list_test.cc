@@ -7,6 +7,7 @@
 #include "agent/datapath/fake_datapath.h"
 #include "agent/metrics/agent_metrics.h"
 #include "agent/metrics/figure_metrics.h"
+#include "agent/metrics/guard_metrics.h"
 #include "common/metrics.h"
 #include "tests/unit/agent/metrics/figures_builder.h"
 
@@ -25,7 +26,21 @@ TEST(MetricsList, IsWhatTheAgentExports) {
   AgentMetrics agent("node-1", datapath);
   agent.Reconnecting(stream::reason::kClosed);
   FigureMetrics figures(datapath, book, agent, {});
-  EXPECT_EQ(ExposedMetrics(MetricsText({&agent}, {&figures})), ListedMetrics(WEIR_METRICS_LIST, "agent"));
+  // A canary that tripped, and an endpoint that fails.
+  FakeClock clock;
+  guard::Guard guard(datapath, clock, [] { return std::chrono::seconds(1); });
+  datapath::Frontend exposed = split;
+  exposed.variants[0].endpoints = {{split.key.address.address, 1}, {split.key.address.address, 2}};
+  exposed.fail_safe = {.stable = exposed.variants[0].revision, .trip_after = 1};
+  exposed.health = {.consecutive_failures = 1};
+  ASSERT_TRUE(guard.Apply({.generation = 1, .upserts = {exposed}}).ok());
+  const SocketAddress dead = exposed.variants[0].endpoints[1];
+  datapath.tripped.insert(split.key);
+  datapath.failures[{split.key, dead}] = {.key = split.key, .endpoint = dead, .in_row = 1};
+  guard.Poll();
+  GuardMetrics safety(guard);
+  EXPECT_EQ(ExposedMetrics(MetricsText({&agent, &safety}, {&figures})),
+            ListedMetrics(WEIR_METRICS_LIST, "agent"));
 }
 
 }  // namespace
