@@ -6,6 +6,7 @@
 
 #include "common/version.h"
 #include "controller/app/figures.h"
+#include "controller/app/safety.h"
 #include "controller/model/manifest.h"
 
 namespace weir::app {
@@ -211,7 +212,11 @@ Status BackendImpl::CheckRollout(const ObjectKey& key) const {
 v1::Rollout BackendImpl::StatusOf(const ObjectKey& key) {
   const model::Rollout& object = core_.objects().rollouts.at(key);
   engine::Acks acks = acks_.For(object.ack_timeout).For(core_.rollouts().at(key).state.generation);
-  return RolloutStatus({core_, observed_}, key, acks);
+  v1::Rollout status = RolloutStatus({core_, observed_}, key, acks);
+  const NodeList nodes = NodesThatTookOut(dispatcher_.nodes());
+  for (const auto& node : TakenOutOf(nodes, object, core_.rollouts().at(key).state).nodes)
+    status.add_nodes_taken_out(node);
+  return status;
 }
 
 Result<v1::Rollout> BackendImpl::Command(const ObjectKey& key, const engine::Event& event) {

@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "controller/app/safety.h"
 #include "controller/model/manifest.h"
 
 namespace weir::app {
@@ -206,6 +207,7 @@ v1::Node NodeStatus(const dispatch::Node& node) {
         std::chrono::duration_cast<std::chrono::milliseconds>(node.last_seen->time_since_epoch()).count());
   }
   for (const auto& ability : node.abilities) status.add_abilities(ability);
+  AddSafety(node, status);
   return status;
 }
 

@@ -8,6 +8,7 @@
 #include "controller/model/kinds.h"
 #include "controller/model/manifest.h"
 #include "controller/model/rollout_analysis.h"
+#include "controller/model/rollout_safety.h"
 
 namespace weir::model {
 namespace {
@@ -231,7 +232,8 @@ Rollout ReadRollout(const Cursor& document, const Metadata& metadata) {
   rollout.key = metadata.key;
   document.ExpectMap({"apiVersion", "kind", "metadata", "spec", "status"});
   const auto spec = document.Require("spec", "a map with service, revision and strategy");
-  if (!spec || !spec->ExpectMap({"service", "revisionLabel", "revision", "paused", "ackTimeout", "strategy"},
+  if (!spec || !spec->ExpectMap({"service", "revisionLabel", "revision", "paused", "ackTimeout",
+                                 "failSafeAfter", "localTrip", "passiveHealth", "strategy"},
                                 kSpecRefused)) {
     return rollout;
   }
@@ -261,6 +263,7 @@ Rollout ReadRollout(const Cursor& document, const Metadata& metadata) {
   if (const auto timeout = spec->Find("ackTimeout")) {
     rollout.ack_timeout = ReadDuration(*timeout, "leave it out for 10s").value_or(rollout.ack_timeout);
   }
+  ReadSafety(*spec, rollout.safety);
   if (strategy) ReadStrategy(*strategy, rollout);
   return rollout;
 }
