@@ -1,8 +1,9 @@
 // weir-agent: one per node. Programs the kernel of this node with the splits its controller sends.
 //
 // Order of start: flags, capabilities, lock, HTTP listener, datapath (adopts what is pinned), capabilities
-// given up, stream. Order of shutdown: HTTP, stream, io_context, datapath; pins and links stay and go on
-// dividing.
+// given up (but for the thread that ends connections), stream. Order of shutdown: HTTP, stream, io_context,
+// datapath; pins and links stay and go on dividing.
+#include <malloc.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -20,6 +21,7 @@
 #include "agent/app/instance_lock.h"
 #include "agent/datapath/environment.h"
 #include "agent/datapath/kernel_datapath.h"
+#include "agent/datapath/kernel_ending.h"
 #include "common/flags.h"
 #include "common/log.h"
 #include "common/version.h"
@@ -104,6 +106,16 @@ Status CheckCapabilities() {
       fmt::join(missing, ", "));
 }
 
+/// A node's memory is for its pods. What a full sync, a report or a scrape took goes back to the kernel: one
+/// arena (threads hardly allocate at the same time), and big blocks always by mmap (by default, glibc raises
+/// that bound to the greatest block it has seen freed).
+void KeepMemorySmall() {
+  constexpr int kBytes = 128 << 10;
+  mallopt(M_ARENA_MAX, 1);
+  mallopt(M_MMAP_THRESHOLD, kBytes);
+  mallopt(M_TRIM_THRESHOLD, kBytes);
+}
+
 Status Detach(const std::string& bpffs_dir) {
   std::error_code error;
   if (!std::filesystem::exists(bpffs_dir, error) && !error) {
@@ -116,6 +128,26 @@ Status Detach(const std::string& bpffs_dir) {
   for (const std::string& path : removed) std::printf("removed %s\n", path.c_str());
   if (removed.empty()) std::printf("nothing to remove: nothing of Weir's under %s\n", bpffs_dir.c_str());
   return OkStatus();
+}
+
+/// Ends connections where this kernel and what was granted allow it; its thread begins here.
+std::unique_ptr<datapath::Ending> OpenEnding(const datapath::KernelDatapath& datapath,
+                                             const std::string& bpffs_dir) {
+  auto ending =
+      datapath::KernelEnding::Open(datapath.maps(), {.bpffs_dir = bpffs_dir, .on_thread_start = [] {
+                                                       // What could not be given up is reported for the other
+                                                       // threads.
+                                                       app::DropCapabilitiesButForNamespaces().IgnoreError();
+                                                     }});
+  if (!ending.ok()) {
+    LogWarn("open connections cannot be ended on this kernel", {{"error", ending.status()}});
+    return std::make_unique<datapath::NoEnding>(ending.status());
+  }
+  if (const auto missing = app::MissingForNamespaces(); !missing.empty()) {
+    LogWarn("open connections can be ended in the agent's own network namespace; others may be out of reach",
+            {{"missing", fmt::format("{}", fmt::join(missing, ","))}});
+  }
+  return *std::move(ending);
 }
 
 Status Run(Flags& flags) {
@@ -136,7 +168,8 @@ Status Run(Flags& flags) {
   boost::asio::io_context context;
   ASSIGN_OR_RETURN(auto http, app::App::Listen(context, flags.app));  // before anything in the kernel changes
   ASSIGN_OR_RETURN(const auto datapath, datapath::KernelDatapath::Open(flags.datapath));
-  app::App app(context, clock, *datapath, flags.app, std::move(http));
+  const auto ending = OpenEnding(*datapath, flags.datapath.bpffs_dir);
+  app::App app(context, clock, *datapath, flags.app, std::move(http), ending.get());
   ASSIGN_OR_RETURN(const std::vector<std::string> kept, app::DropCapabilities());
   LogInfo("agent started", {{"version", kVersion},
                             {"node", flags.app.node_name},
@@ -171,6 +204,7 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return cli.exit(error) == 0 ? 0 : 2;
   }
+  weir::KeepMemorySmall();
   std::signal(SIGPIPE, SIG_IGN);  // a reader of ours that goes away is an error of one write
   weir::Status status = weir::InitLogging(flags.log);
   if (status.ok()) status = flags.detach ? weir::Detach(flags.datapath.bpffs_dir) : weir::Run(flags);

@@ -45,23 +45,26 @@ std::vector<GuardState> SplitTable::ReadGuards(std::chrono::nanoseconds boottime
   const std::chrono::nanoseconds heard(
       std::atomic_ref(maps_.contact[0].heard_ns).load(std::memory_order_relaxed));
   std::vector<GuardState> states;
-  states.reserve(guarded_.size());
   for (const FrontendKey& key : guarded_) {
     const Held& held = held_.at(key);
     const weir_split& split = maps_.splits[held.slot];
     weir_guard& guard = maps_.vips[held.service].guard;
-    GuardState& state = states.emplace_back();
-    state.key = key;
-    state.canary_id = CanaryOf(maps_.VariantsOf(split));
-    state.in_force = CutOf(split);
-    state.diverted = std::atomic_ref(guard.diverted).load(std::memory_order_relaxed);
-    if ((split.flags & WEIR_SPLIT_FAIL_SAFE) == 0) continue;
+    const Cut in_force = CutOf(split);
+    Cut decided = Cut::kNone;
     const std::chrono::milliseconds after(split.fail_safe_ms);
-    if (std::atomic_ref(guard.tripped).load(std::memory_order_relaxed) != 0) {
-      state.decided = Cut::kTripped;
+    if ((split.flags & WEIR_SPLIT_FAIL_SAFE) == 0) {
+      // nothing to decide
+    } else if (std::atomic_ref(guard.tripped).load(std::memory_order_relaxed) != 0) {
+      decided = Cut::kTripped;
     } else if (after != kNever && boottime - heard > after) {
-      state.decided = Cut::kCutOff;
+      decided = Cut::kCutOff;
     }
+    if (in_force == Cut::kNone && decided == Cut::kNone) continue;
+    states.push_back({.key = key,
+                      .canary_id = CanaryOf(maps_.VariantsOf(split)),
+                      .in_force = in_force,
+                      .decided = decided,
+                      .diverted = std::atomic_ref(guard.diverted).load(std::memory_order_relaxed)});
   }
   return states;
 }

@@ -71,12 +71,6 @@ std::chrono::nanoseconds Boottime() {
 Guard::Guard(datapath::Datapath& inner, const Clock& clock, BootClock boottime)
     : inner_(inner), clock_(clock), boottime_(std::move(boottime)) {}
 
-size_t Guard::exposed() const {
-  return static_cast<size_t>(std::count_if(wanted_.begin(), wanted_.end(), [](const auto& entry) {
-    return !ExposedCanary(entry.second).empty();
-  }));
-}
-
 const Frontend* Guard::Wanted(const FrontendKey& key) const {
   const auto found = wanted_.find(key);
   return found == wanted_.end() ? nullptr : &found->second;

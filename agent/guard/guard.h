@@ -46,8 +46,6 @@ class Guard final : public datapath::Datapath, public stream::Safety {
   /// Since this process began.
   uint64_t times_cut_off() const { return times_cut_off_; }
   uint64_t times_tripped() const { return times_tripped_; }
-  /// Some canary is exposed that would be taken out: whether anything is watched over.
-  size_t exposed() const;
   /// The frontend as the controller wants it; null where nothing is to be done for it.
   const datapath::Frontend* Wanted(const datapath::FrontendKey& key) const;
 

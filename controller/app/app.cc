@@ -50,10 +50,13 @@ App::App(boost::asio::io_context& context, const Options& options, std::unique_p
       core_(*store_, clock_, *this, CompilerOptions(options)),
       dispatcher_(DispatchOptions(options, *store_), clock_, *this),
       acks_(dispatcher_, clock_),
-      backend_(clock_, core_, dispatcher_, observed_, cluster_, acks_),
+      endings_(core_, dispatcher_),
+      providers_(context),
+      analysis_(context, clock_, *store_, cluster_, providers_, *this),
+      backend_(clock_, core_, dispatcher_, observed_, cluster_, acks_, analysis_),
       watches_(context, backend_),
       figures_(context, backend_),
-      metrics_(clock_, {core_, observed_}, cluster_, dispatcher_, acks_),
+      metrics_(clock_, {core_, observed_}, cluster_, dispatcher_, acks_, analysis_, endings_),
       agent_service_(context, dispatcher_),
       weir_service_(context, backend_, watches_, figures_),
       tick_interval_(
@@ -81,7 +84,10 @@ Status App::Init(const Options& options) {
   RETURN_IF_ERROR(Annotate(core_.Load(), fmt::format("--state {}", options.state.string())));
   dispatcher_.RestoreNodes(core_.nodes());
   ResetDispatch();
+  endings_.Load();
+  analysis_.Load(core_.TakeStoredRuns());
   RETURN_IF_ERROR(Annotate(core_.Restart(), fmt::format("--state {}", options.state.string())));
+  analysis_.EndOthers();
 
   HttpServer::Options http;
   http.listen = options.http;
@@ -124,9 +130,26 @@ void App::OnPublished(uint64_t generation, const compiler::Difference& differenc
 
 void App::OnRolloutChanged(const ObjectKey& key) {
   store_error_.clear();
+  if (!core_.rollouts().contains(key)) analysis_.Forget(key);
   watches_.Changed({key.ns, key.name});
+  endings_.Changed(key);
   ArmWake();
   ScheduleSettle();
+}
+
+void App::OnAnalysis(const ObjectKey& rollout, const AnalysisEffect& effect) {
+  if (const auto* start = std::get_if<engine::StartAnalysis>(&effect)) {
+    analysis_.Start(rollout, *start);
+  } else {
+    analysis_.Stop(rollout, std::get<engine::StopAnalysis>(effect));
+  }
+}
+
+Status App::OnFinished(const ObjectKey& rollout, const engine::AnalysisFinished& event) {
+  const Status status = core_.Feed(rollout, event);
+  if (status.code() == absl::StatusCode::kNotFound) return OkStatus();  // nobody waits any more
+  if (!status.ok()) store_error_ = Message(status);
+  return status;
 }
 
 Result<std::map<std::string, uint32_t>> App::NumberNodes(const std::vector<std::string>& names) {
@@ -149,6 +172,11 @@ void App::OnTelemetry(const dispatch::Node& node, const v1::Telemetry& telemetry
     if (error) return;
     for (const auto& [key, entry] : core_.rollouts()) watches_.Changed({key.ns, key.name});
   });
+}
+
+void App::OnEnded(const dispatch::Node& node, const v1::Ended& ended) {
+  endings_.OnEnded(node.name, ended);
+  ScheduleSettle();
 }
 
 void App::OnAgentAhead(uint64_t generation_held) {
@@ -187,6 +215,8 @@ void App::Settle() {
     if (acks != entry.state.acks) news.emplace_back(key, engine::AcksObserved{std::move(acks)});
   }
   for (const auto& [key, event] : news) Feed(key, event);
+  for (const auto& [key, ended] : endings_.News()) Feed(key, ended);
+  endings_.Look();
   if (!expiry) return;
   expiry_timer_.expires_at(*expiry);
   expiry_timer_.async_wait([this](boost::system::error_code error) {
@@ -242,6 +272,7 @@ void App::Shutdown() {
   dispatcher_.Shutdown(status);
   watches_.Shutdown(status);
   figures_.Shutdown(status);
+  analysis_.Shutdown();
   for (auto* timer : {&tick_timer_, &settle_timer_, &expiry_timer_, &retry_timer_, &telemetry_timer_})
     timer->cancel();
   wake_timer_.cancel();

@@ -20,8 +20,10 @@
 #include "controller/api/service.h"
 #include "controller/api/watch.h"
 #include "controller/app/acks.h"
+#include "controller/app/analysis_runner.h"
 #include "controller/app/backend.h"
 #include "controller/app/core.h"
+#include "controller/app/endings.h"
 #include "controller/app/metrics.h"
 #include "controller/app/observed.h"
 #include "controller/dispatch/dispatcher.h"
@@ -40,7 +42,7 @@ struct Options {
 };
 
 /// Everything but the constructor's caller runs on the io_context, by one thread.
-class App final : private CoreListener, private dispatch::Observer {
+class App final : private CoreListener, private dispatch::Observer, private AnalysisRunner::Host {
  public:
   /// Opens the store, takes up what it holds, listens. Errors name the flag, path or address and the remedy.
   static Result<std::unique_ptr<App>> Start(boost::asio::io_context& context, const Options& options);
@@ -61,11 +63,17 @@ class App final : private CoreListener, private dispatch::Observer {
   // CoreListener
   void OnPublished(uint64_t generation, const compiler::Difference& difference) override;
   void OnRolloutChanged(const ObjectKey& key) override;
+  void OnAnalysis(const ObjectKey& rollout, const AnalysisEffect& effect) override;
+  // AnalysisRunner::Host
+  const model::ObjectSet& Objects() const override { return core_.objects(); }
+  Status OnFinished(const ObjectKey& rollout, const engine::AnalysisFinished& event) override;
+  void OnRunChanged(const ObjectKey& rollout) override { watches_.Changed({rollout.ns, rollout.name}); }
   // dispatch::Observer
   Result<std::map<std::string, uint32_t>> NumberNodes(const std::vector<std::string>& names) override;
   void OnNodesChanged() override;
   void OnTelemetry(const dispatch::Node& node, const v1::Telemetry& telemetry) override;
   void OnAgentAhead(uint64_t generation_held) override;
+  void OnEnded(const dispatch::Node& node, const v1::Ended& ended) override;
 
   void ResetDispatch();
   void ScheduleSettle();
@@ -83,6 +91,9 @@ class App final : private CoreListener, private dispatch::Observer {
   Observed observed_;
   telemetry::Cluster cluster_;
   AckViews acks_;
+  Endings endings_;
+  HttpProviders providers_;
+  AnalysisRunner analysis_;
   BackendImpl backend_;
   api::WatchHub watches_;
   api::FiguresHub figures_;

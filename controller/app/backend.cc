@@ -5,9 +5,9 @@
 #include <set>
 
 #include "common/version.h"
+#include "controller/app/analysis_status.h"
 #include "controller/app/figures.h"
 #include "controller/app/safety.h"
-#include "controller/model/manifest.h"
 
 namespace weir::app {
 namespace {
@@ -86,33 +86,6 @@ bool Exists(const model::ObjectSet& objects, std::string_view kind, const Object
   return objects.splits.contains(key);
 }
 
-// All documents of all files; every error of every file; the same object twice is an error.
-Result<std::vector<model::Document>> ParseFiles(
-    const google::protobuf::RepeatedPtrField<v1::ManifestFile>& files) {
-  std::vector<model::Document> all;
-  std::string errors;
-  for (const auto& file : files) {
-    auto documents = model::ParseManifests(file.yaml(), file.name());
-    if (!documents.ok()) {
-      errors += (errors.empty() ? "" : "\n") + Message(documents.status());
-      continue;
-    }
-    for (auto& document : *documents) all.push_back(std::move(document));
-  }
-  std::map<std::pair<std::string, ObjectKey>, const model::Document*> seen;
-  for (const auto& document : all) {
-    const ObjectKey& key = model::KeyOf(document.object);
-    std::string kind(model::KindOf(document.object));
-    auto [first, fresh] = seen.emplace(std::pair(kind, key), &document);
-    if (fresh) continue;
-    errors += fmt::format("{}{}:{}: {} {}: found a second time, first at {}:{}; expected once",
-                          errors.empty() ? "" : "\n", document.file, document.line, kind,
-                          model::ToString(key), first->second->file, first->second->line);
-  }
-  if (!errors.empty()) return InvalidArgument("{}", errors);
-  return all;
-}
-
 void AddChange(google::protobuf::RepeatedPtrField<v1::ObjectChange>& changes, std::string_view kind,
                const ObjectKey& key, v1::ObjectChange::Result result) {
   v1::ObjectChange& change = *changes.Add();
@@ -135,13 +108,12 @@ std::vector<ObjectKey> Matching(const Map& map, const v1::ListRequest& request) 
 
 }  // namespace
 
-Result<v1::ApplyResponse> BackendImpl::Apply(const v1::ApplyRequest& request) {
-  ASSIGN_OR_RETURN(auto documents, ParseFiles(request.files()));
-  if (documents.empty())
+Result<v1::ApplyResponse> BackendImpl::Apply(const v1::ApplyRequest& request, api::Manifests manifests) {
+  if (manifests.empty())
     return InvalidArgument("no object found in {} file(s): expected at least one", request.files_size());
   v1::ApplyResponse response;
   ObjectChanges changes;
-  for (auto& document : documents) {
+  for (model::Document& document : manifests) {
     Presence presence = Compare(core_.objects(), document.object);
     v1::ObjectChange::Result result = presence == Presence::kAbsent ? v1::ObjectChange::RESULT_CREATED
                                       : presence == Presence::kSame ? v1::ObjectChange::RESULT_UNCHANGED
@@ -170,11 +142,10 @@ Result<v1::DeleteResponse> BackendImpl::DeleteNode(const std::string& name) {
   return response;
 }
 
-Result<v1::DeleteResponse> BackendImpl::Delete(const v1::DeleteRequest& request) {
+Result<v1::DeleteResponse> BackendImpl::Delete(const v1::DeleteRequest& request, api::Manifests manifests) {
   ObjectChanges changes;
   if (request.files_size() > 0) {
-    ASSIGN_OR_RETURN(auto documents, ParseFiles(request.files()));
-    for (const auto& document : documents) {
+    for (const model::Document& document : manifests) {
       changes.removals.emplace_back(model::KindOf(document.object), model::KeyOf(document.object));
     }
   } else {
@@ -216,6 +187,7 @@ v1::Rollout BackendImpl::StatusOf(const ObjectKey& key) {
   const NodeList nodes = NodesThatTookOut(dispatcher_.nodes());
   for (const auto& node : TakenOutOf(nodes, object, core_.rollouts().at(key).state).nodes)
     status.add_nodes_taken_out(node);
+  AddAnalyses(analysis_, key, core_.rollouts().at(key).state, status);
   return status;
 }
 
@@ -282,6 +254,10 @@ Result<v1::FiguresResponse> BackendImpl::ListFigures(const v1::FiguresRequest& r
   ASSIGN_OR_RETURN(auto response, FiguresOf({core_, observed_}, cluster_, request, clock_.Now()));
   response.set_nodes_connected(static_cast<uint32_t>(dispatcher_.connected()));
   return response;
+}
+
+Result<v1::ListAnalysisRunsResponse> BackendImpl::ListAnalysisRuns(const v1::ListRequest& request) {
+  return AnalysisRuns(analysis_, request);
 }
 
 Result<v1::GetVersionResponse> BackendImpl::GetVersion(const v1::GetVersionRequest&) {

@@ -6,6 +6,7 @@
 
 #include "controller/api/backend.h"
 #include "controller/app/acks.h"
+#include "controller/app/analysis_runner.h"
 #include "controller/app/core.h"
 #include "controller/app/observed.h"
 #include "controller/app/status.h"
@@ -18,16 +19,17 @@ class BackendImpl final : public api::Backend {
  public:
   /// All must outlive it.
   BackendImpl(const Clock& clock, Core& core, dispatch::Dispatcher& dispatcher, Observed& observed,
-              telemetry::Cluster& cluster, AckViews& acks)
+              telemetry::Cluster& cluster, AckViews& acks, const AnalysisRunner& analysis)
       : clock_(clock),
         core_(core),
         dispatcher_(dispatcher),
         observed_(observed),
         cluster_(cluster),
-        acks_(acks) {}
+        acks_(acks),
+        analysis_(analysis) {}
 
-  Result<v1::ApplyResponse> Apply(const v1::ApplyRequest& request) override;
-  Result<v1::DeleteResponse> Delete(const v1::DeleteRequest& request) override;
+  Result<v1::ApplyResponse> Apply(const v1::ApplyRequest& request, api::Manifests manifests) override;
+  Result<v1::DeleteResponse> Delete(const v1::DeleteRequest& request, api::Manifests manifests) override;
   Result<v1::Rollout> GetRollout(const v1::ObjectName& request) override;
   Result<v1::ListRolloutsResponse> ListRollouts(const v1::ListRequest& request) override;
   Result<v1::Rollout> Promote(const v1::PromoteRequest& request) override;
@@ -41,6 +43,7 @@ class BackendImpl final : public api::Backend {
   Result<v1::ListSplitsResponse> ListSplits(const v1::ListRequest& request) override;
   Result<v1::ListServicesResponse> ListServices(const v1::ListRequest& request) override;
   Result<v1::FiguresResponse> ListFigures(const v1::FiguresRequest& request) override;
+  Result<v1::ListAnalysisRunsResponse> ListAnalysisRuns(const v1::ListRequest& request) override;
   Result<v1::GetVersionResponse> GetVersion(const v1::GetVersionRequest& request) override;
 
  private:
@@ -55,6 +58,7 @@ class BackendImpl final : public api::Backend {
   Observed& observed_;
   telemetry::Cluster& cluster_;
   AckViews& acks_;
+  const AnalysisRunner& analysis_;
 };
 
 }  // namespace weir::app

@@ -8,7 +8,9 @@
 #include <prometheus/collectable.h>
 
 #include "controller/app/acks.h"
+#include "controller/app/analysis_runner.h"
 #include "controller/app/core.h"
+#include "controller/app/endings.h"
 #include "controller/app/status.h"
 #include "controller/dispatch/dispatcher.h"
 #include "controller/telemetry/cluster.h"
@@ -19,8 +21,15 @@ class Metrics final : public prometheus::Collectable {
  public:
   /// All must outlive it.
   Metrics(const Clock& clock, const Facts& facts, telemetry::Cluster& cluster,
-          const dispatch::Dispatcher& dispatcher, AckViews& acks)
-      : clock_(clock), facts_(facts), cluster_(cluster), dispatcher_(dispatcher), acks_(acks) {}
+          const dispatch::Dispatcher& dispatcher, AckViews& acks, const AnalysisRunner& analysis,
+          const Endings& endings)
+      : clock_(clock),
+        facts_(facts),
+        cluster_(cluster),
+        dispatcher_(dispatcher),
+        acks_(acks),
+        analysis_(analysis),
+        endings_(endings) {}
 
   std::vector<prometheus::MetricFamily> Collect() const override;
 
@@ -28,6 +37,8 @@ class Metrics final : public prometheus::Collectable {
   void AddRollouts(std::vector<prometheus::MetricFamily>& families) const;
   void AddAgents(std::vector<prometheus::MetricFamily>& families) const;
   void AddDispatch(std::vector<prometheus::MetricFamily>& families) const;
+  void AddEndings(std::vector<prometheus::MetricFamily>& families) const;
+  void AddAnalysis(std::vector<prometheus::MetricFamily>& families) const;
   void AddTelemetry(std::vector<prometheus::MetricFamily>& families) const;
 
   const Clock& clock_;
@@ -35,6 +46,8 @@ class Metrics final : public prometheus::Collectable {
   telemetry::Cluster& cluster_;
   const dispatch::Dispatcher& dispatcher_;
   AckViews& acks_;
+  const AnalysisRunner& analysis_;
+  const Endings& endings_;
 };
 
 }  // namespace weir::app

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The quickstart as a user runs it, without a terminal.
-#   quickstart_test.sh check|twins|ended BIN_DIR
+#   quickstart_test.sh check|twins|ended|SCENE BIN_DIR
 # Exit status 77: skipped, with the reason.
 set -euo pipefail
 quickstart=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/deploy/quickstart.sh
@@ -59,5 +59,7 @@ case $mode in
     ((status == 130)) || fail "expected exit status 130, found $status: $(cat "$output/log")"
     expect_nothing_of "$pid"
     ;;
-  *) fail "unknown mode $mode" ;;
+  *)
+    "$quickstart" --scene "$mode" --check --bin "$binaries"
+    ;;
 esac

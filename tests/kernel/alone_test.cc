@@ -164,5 +164,50 @@ INSTANTIATE_TEST_SUITE_P(AloneTest, NobodyIsLeftExposed,
                                           testing::Values(How::kStop, How::kKill, How::kPartition)),
                          NameOf);
 
+TEST_F(AloneTest, ACanaryThatRefusesIsTakenOutOnTheNodesThatSeeIt) {
+  ASSERT_NO_FATAL_FAILURE(Start("localTrip: {consecutiveFailures: 3},"));
+  servers_.Remove(Endpoint(1));
+  const auto failed = nodes_[0]->Run([&]() -> Result<std::string> {
+    int count = 0;
+    for (int i = 0; i < 100; ++i) count += Fetch(vip_).ok() ? 0 : 1;
+    return std::to_string(count);
+  });
+  ASSERT_OK(failed);
+  EXPECT_EQ(*failed, "3") << "the third is the last";
+  ASSERT_TRUE(WaitForRollout({"\"phase\":\"Paused\"", "node-0 (its connects failed)"}));
+  servers_.AddTcp(Endpoint(1), 1);
+  EXPECT_TRUE(Divides(0, 0));
+  EXPECT_TRUE(Divides(1, 20)) << "here nobody has seen anything";
+  const Outcome nodes = Weirctl({"get", "nodes", "-o", "wide"});
+  EXPECT_NE(nodes.output.find("shop/checkout v2: its connects failed"), std::string::npos) << nodes.output;
+  agents_[0]->Signal(SIGKILL);
+  agents_[0]->Wait();
+  agents_[0] = StartAgent(0, {}, relays_[0]->address());
+  ASSERT_TRUE(agents_[0]->WaitFor("the canary has no traffic on this node any more"))
+      << "it has the snapshot";
+  EXPECT_TRUE(Divides(0, 0)) << "the next agent is no reason to begin again";
+  Must({"resume", "-n", "shop", "checkout"});
+  ASSERT_TRUE(WaitForRollout({"promote to go on", "\"nodesTakenOut\":[]", "\"nodesAcked\":2,"}));
+  EXPECT_TRUE(Divides(0, 20));
+}
+
+TEST_F(AloneTest, AnEndpointThatRefusesIsLeftOutAndShown) {
+  servers_.AddTcp(Endpoint(0, 1), 0);
+  ASSERT_NO_FATAL_FAILURE(Start("passiveHealth: {baseTime: 1h, maxTime: 1h},"));
+  Apply(SliceYaml("v1", {Endpoint(0), Endpoint(0, 1)}));
+  ASSERT_TRUE(WaitAcked(20, 2));
+  servers_.Remove(Endpoint(0, 1));
+  // One after the other until the agent has seen three of them.
+  ASSERT_TRUE(Eventually([&] {
+    const auto ids = Ids(0, 20);
+    return ids.ok() && ids->size() == 20;
+  }));
+  EXPECT_TRUE(Divides(0, 20)) << "what is left has the whole share of stable";
+  ASSERT_TRUE(Eventually([&] {
+    return Weirctl({"get", "nodes", "-o", "wide"}).output.find("shop/checkout v1 127.1.0.2:8080") !=
+           std::string::npos;
+  })) << Weirctl({"get", "nodes", "-o", "wide"}).output;
+}
+
 }  // namespace
 }  // namespace weir::kernel_test

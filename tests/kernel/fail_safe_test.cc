@@ -48,9 +48,10 @@ class FailSafeTest : public NodeTest {
     EXPECT_OK(failed);
     return failed.ok() ? std::stoi(*failed) : -1;
   }
+  /// All zero while the canary is treated like any variant.
   GuardState Guard() {
     const auto guards = node_->datapath().ReadGuards(Boottime());
-    EXPECT_EQ(guards.size(), 1U);
+    EXPECT_LE(guards.size(), 1U);
     return guards.empty() ? GuardState{} : guards.front();
   }
   std::string IdsOf(int times) {

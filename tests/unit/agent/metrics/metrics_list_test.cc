@@ -5,7 +5,9 @@
 #include <gtest/gtest.h>
 
 #include "agent/datapath/fake_datapath.h"
+#include "agent/datapath/fake_ending.h"
 #include "agent/metrics/agent_metrics.h"
+#include "agent/metrics/ending_metrics.h"
 #include "agent/metrics/figure_metrics.h"
 #include "agent/metrics/guard_metrics.h"
 #include "common/metrics.h"
@@ -39,7 +41,16 @@ TEST(MetricsList, IsWhatTheAgentExports) {
   datapath.failures[{split.key, dead}] = {.key = split.key, .endpoint = dead, .in_row = 1};
   guard.Poll();
   GuardMetrics safety(guard);
-  EXPECT_EQ(ExposedMetrics(MetricsText({&agent, &safety}, {&figures})),
+  datapath::FakeEnding kernel;
+  boost::asio::io_context context;
+  ending::Orders orders(context, datapath, kernel);
+  v1::EndOrders some;
+  some.add_orders()->set_id("a");
+  orders.OnEndOrders(some);
+  kernel.FinishSweep();
+  context.run();
+  const EndingMetrics ending(orders);
+  EXPECT_EQ(ExposedMetrics(MetricsText({&agent, &safety, &ending}, {&figures})),
             ListedMetrics(WEIR_METRICS_LIST, "agent"));
 }
 
