@@ -76,11 +76,8 @@ void PrintMeasurements(const v1::AnalysisRun& run, bool use_color, std::ostream&
   std::vector<Row> rows;
   for (const v1::AnalysisMetric& metric : run.metrics()) {
     if (metric.measurements_dropped() > 0) {
-      rows.push_back({{metric.name()},
-                      {" "},
-                      {fmt::format("{} older ones", metric.measurements_dropped())},
-                      {" "},
-                      {" "}});
+      const std::string dropped = fmt::format("{} older ones", metric.measurements_dropped());
+      rows.push_back({{metric.name()}, {" "}, {" "}, {" "}, {dropped}});
     }
     for (const v1::Measurement& one : metric.measurements()) {
       rows.push_back({{metric.name()},

@@ -109,12 +109,12 @@ TEST_F(AnalysisViewTest, ARunInFull) {
             "the rate, E = 2.1e6\n"
             "queue (dry run)  prometheus   Successful  1 error         not measured yet\n"
             "\n"
-            "METRIC  AT     OUTCOME       VALUE      REASON\n"
-            "errors  +5.0s  Successful    E = 0.8    canary 0 errors of 50, stable 1 of 200: E = 0.8\n"
-            "errors  +7.0s  Failed        E = 2.1e6  canary 38 errors of 400, stable 4 of 1600: 38 times the "
+            "METRIC  AT     OUTCOME     VALUE      REASON\n"
+            "errors  +5.0s  Successful  E = 0.8    canary 0 errors of 50, stable 1 of 200: E = 0.8\n"
+            "errors  +7.0s  Failed      E = 2.1e6  canary 38 errors of 400, stable 4 of 1600: 38 times the "
             "rate, E = "
             "2.1e6\n"
-            "queue          3 older ones             \n");
+            "queue                                 3 older ones\n");
   const std::string wide = Run({"get", "analysis", "checkout-v2-1-step-1", "-n", "shop", "-o", "wide"}).out;
   EXPECT_NE(wide.find("interval 5.0s, count 12, failureLimit 0, fails at E = 1e2.3\n"), std::string::npos)
       << wide;

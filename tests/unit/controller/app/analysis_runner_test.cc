@@ -34,7 +34,7 @@ class HeldProviders final : public Providers {
   std::deque<Done> held;
 };
 
-class RunnerTest : public testing::Test, protected AnalysisRunner::Host {
+class RunnerTest : public testing::Test, public AnalysisRunner::Host {
  protected:
   RunnerTest() {
     model::Rollout rollout;
@@ -90,7 +90,7 @@ class RunnerTest : public testing::Test, protected AnalysisRunner::Host {
     clock.Advance(1s);
     if (stable > 0) node_.Serve("v1", stable, stable_errors);
     if (canary > 0) node_.Serve("v2", canary, canary_errors);
-    cluster->Report("n", MonotonicTime(1s), node_.Message(1000), clock.Now());
+    cluster->Report("n", stream_, node_.Message(1000), clock.Now());
     runner->Look();
     Poll();
   }
@@ -115,6 +115,7 @@ class RunnerTest : public testing::Test, protected AnalysisRunner::Host {
   MemoryStore store;
   model::ObjectSet objects_;
   telemetry::NodeCounts node_{"e"};
+  MonotonicTime stream_{1s};  // when the node's stream began
   std::unique_ptr<telemetry::Cluster> cluster;
   std::unique_ptr<HeldProviders> providers;
   std::unique_ptr<AnalysisRunner> runner;
@@ -314,6 +315,7 @@ TEST_F(RunnerTest, ANodeCutOffIsMissingAndNeverBad) {
   node_.Serve("v1", 800, 0);  // meanwhile, unheard
   node_.Serve("v2", 200, 0);
   Pass(10);
+  stream_ = clock.Now();
   for (int i = 0; i < 5; ++i) Second(80, 0, 20, 0);
   const auto& total = Run("r").results[0].weir->test().total();
   EXPECT_EQ(total.canary_bad, 0U);
