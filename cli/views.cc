@@ -257,7 +257,7 @@ Row FiguresRow(const v1::Figures& figures, const v1::Figures* before, const v1::
 
 std::vector<std::string> NodeHeader(const ViewOptions& options) {
   std::vector<std::string> header{"NAME", "NUMBER", "CONNECTED", "GENERATION", "AGENT", "SEEN", "REFUSES"};
-  if (options.wide) header.insert(header.end(), {"KERNEL", "ABILITIES"});
+  if (options.wide) header.insert(header.end(), {"KERNEL", "ABILITIES", "TAKEN OUT", "LEFT OUT"});
   return header;
 }
 
@@ -271,7 +271,12 @@ Row NodeRow(const v1::Node& node, const ViewOptions& options) {
       {node.agent_version()},
       {node.last_seen_unix_ms() == 0 ? "" : AgeText(options.now_unix_ms - node.last_seen_unix_ms())},
       {node.nack_reason(), Color::kRed}};
-  if (options.wide) Append(row, {{node.kernel_release()}, {Joined(node.abilities(), ",")}});
+  if (options.wide) {
+    Append(row, {{node.kernel_release()},
+                 {Joined(node.abilities(), ",")},
+                 {Joined(node.taken_out(), "; "), Color::kRed},
+                 {Joined(node.left_out(), "; "), Color::kYellow}});
+  }
   return row;
 }
 

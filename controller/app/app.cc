@@ -6,6 +6,7 @@
 #include "common/address.h"
 #include "common/log.h"
 #include "common/tls.h"
+#include "controller/app/safety.h"
 
 namespace weir::app {
 namespace {
@@ -26,6 +27,12 @@ dispatch::Dispatcher::Options DispatchOptions(const Options& options, const stor
   return dispatch;
 }
 
+compiler::Options CompilerOptions(const Options& options) {
+  compiler::Options compiler;
+  compiler.silence = options.heartbeat_interval * dispatch::Dispatcher::Options{}.missed_heartbeats_allowed;
+  return compiler;
+}
+
 Status CheckOptions(const Options& options) {
   RETURN_IF_ERROR(CheckTlsFlags(options.tls, /*server=*/true));
   ASSIGN_OR_RETURN(const HostPort listen, ParseHostPort("--listen", options.listen));
@@ -40,7 +47,7 @@ Status CheckOptions(const Options& options) {
 App::App(boost::asio::io_context& context, const Options& options, std::unique_ptr<store::Store> store)
     : context_(context),
       store_(std::move(store)),
-      core_(*store_, clock_, *this, compiler::Options{}),
+      core_(*store_, clock_, *this, CompilerOptions(options)),
       dispatcher_(DispatchOptions(options, *store_), clock_, *this),
       acks_(dispatcher_, clock_),
       endings_(core_, dispatcher_),
@@ -194,17 +201,20 @@ void App::ScheduleSettle() {
 }
 
 void App::Settle() {
-  std::vector<std::pair<ObjectKey, engine::Acks>> news;
+  std::vector<std::pair<ObjectKey, engine::Event>> news;
+  const NodeList taken_out = NodesThatTookOut(dispatcher_.nodes());
   std::optional<MonotonicTime> expiry;
   for (const auto& [key, object] : core_.objects().rollouts) {
     const RolloutEntry& entry = core_.rollouts().at(key);
     const AckView& view = acks_.For(object.ack_timeout);
+    if (auto observed = TakenOutOf(taken_out, object, entry.state); IsNews(entry.state, observed))
+      news.emplace_back(key, std::move(observed));
     if (view.next_expiry() && (!expiry || *view.next_expiry() < *expiry)) expiry = view.next_expiry();
     if (entry.state.generation == 0) continue;
     engine::Acks acks = view.For(entry.state.generation);
-    if (acks != entry.state.acks) news.emplace_back(key, std::move(acks));
+    if (acks != entry.state.acks) news.emplace_back(key, engine::AcksObserved{std::move(acks)});
   }
-  for (const auto& [key, acks] : news) Feed(key, engine::AcksObserved{acks});
+  for (const auto& [key, event] : news) Feed(key, event);
   for (const auto& [key, ended] : endings_.News()) Feed(key, ended);
   endings_.Look();
   if (!expiry) return;

@@ -7,6 +7,7 @@
 #include "common/version.h"
 #include "controller/app/analysis_status.h"
 #include "controller/app/figures.h"
+#include "controller/app/safety.h"
 
 namespace weir::app {
 namespace {
@@ -183,6 +184,9 @@ v1::Rollout BackendImpl::StatusOf(const ObjectKey& key) {
   const model::Rollout& object = core_.objects().rollouts.at(key);
   engine::Acks acks = acks_.For(object.ack_timeout).For(core_.rollouts().at(key).state.generation);
   v1::Rollout status = RolloutStatus({core_, observed_}, key, acks);
+  const NodeList nodes = NodesThatTookOut(dispatcher_.nodes());
+  for (const auto& node : TakenOutOf(nodes, object, core_.rollouts().at(key).state).nodes)
+    status.add_nodes_taken_out(node);
   AddAnalyses(analysis_, key, core_.rollouts().at(key).state, status);
   return status;
 }

@@ -140,8 +140,8 @@ void Core::Step(Transaction& transaction, const ObjectKey& key, const engine::Ev
   std::optional<std::string> revision;
   for (auto& effect : decision.effects) {
     if (auto* publish = std::get_if<engine::Publish>(&effect)) {
-      entry->weights = {publish->stable, publish->canary, publish->stable_weight, publish->canary_weight,
-                        publish->previous};
+      entry->weights = {publish->stable,        publish->canary,   publish->stable_weight,
+                        publish->canary_weight, publish->previous, publish->round};
       transaction.publish.insert(key);
       InsertServices(objects_.rollouts.at(key), transaction.services);
     } else if (auto* wake = std::get_if<engine::WakeAt>(&effect)) {

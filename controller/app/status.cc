@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "controller/app/safety.h"
 #include "controller/model/manifest.h"
 
 namespace weir::app {
@@ -224,6 +225,7 @@ v1::Node NodeStatus(const dispatch::Node& node) {
         std::chrono::duration_cast<std::chrono::milliseconds>(node.last_seen->time_since_epoch()).count());
   }
   for (const auto& ability : node.abilities) status.add_abilities(ability);
+  AddSafety(node, status);
   return status;
 }
 

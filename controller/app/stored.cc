@@ -15,7 +15,8 @@ std::string ToStored(const RolloutEntry& entry) {
                        {"canary", entry.weights.canary},
                        {"stable_weight", entry.weights.stable_weight},
                        {"canary_weight", entry.weights.canary_weight},
-                       {"previous", entry.weights.previous}};
+                       {"previous", entry.weights.previous},
+                       {"round", entry.weights.round}};
   json::object all{{"engine", json::parse(engine::ToJson(entry.state))},
                    {"weights", std::move(weights)},
                    {"updated_ms", entry.updated.time_since_epoch().count()}};
@@ -40,6 +41,9 @@ Result<RolloutEntry> ParseStored(const std::string& text) {
     // Weights stored before blue-green have no such field.
     if (const json::value* previous = weights.if_contains("previous"))
       entry.weights.previous = json::value_to<std::string>(*previous);
+    // Nor those stored before nodes had a fail safe such a one.
+    if (const json::value* round = weights.if_contains("round"))
+      entry.weights.round = round->to_number<uint32_t>();
     entry.updated = engine::TimePoint(engine::Duration(all.at("updated_ms").to_number<int64_t>()));
   } catch (const std::exception& exception) {
     return Error(absl::StatusCode::kDataLoss, "a field is missing or of another type: {}", exception.what());

@@ -70,6 +70,15 @@ struct EndpointSlice {
   std::string Revision(std::string_view label) const;
 };
 
+/// What every node does by itself for a Rollout's Service.
+struct Safety {
+  std::chrono::milliseconds fail_safe_after{30'000};  // failSafeAfter; 0: never
+  uint32_t trip_after = 5;                            // localTrip.consecutiveFailures; 0: never
+  uint32_t leave_out_after = 3;                       // passiveHealth.consecutiveFailures; 0: never
+  std::chrono::milliseconds leave_out_base{1000}, leave_out_max{300'000};
+  bool operator==(const Safety&) const = default;
+};
+
 /// weir.dev/v1alpha1 Rollout.
 struct Rollout {
   ObjectKey key;
@@ -78,6 +87,7 @@ struct Rollout {
   std::string revision_label = "pod-template-hash";
   engine::Spec spec;
   std::chrono::milliseconds ack_timeout{10'000};
+  Safety safety;
   bool operator==(const Rollout&) const = default;
 };
 

@@ -247,6 +247,13 @@ void SimAgent::Send(const v1::Telemetry& telemetry) {
   Enqueue(message);
 }
 
+void SimAgent::Send(const v1::Safety& safety) {
+  std::unique_lock lock(mutex_);
+  v1::AgentMessage message;
+  *message.mutable_safety() = safety;
+  Enqueue(message);
+}
+
 SimAgent::View SimAgent::view() const {
   std::unique_lock lock(mutex_);
   return view_;
