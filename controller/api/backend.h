@@ -35,6 +35,7 @@ class Backend {
   virtual Result<v1::ListNodesResponse> ListNodes(const v1::ListNodesRequest& request) = 0;
   virtual Result<v1::ListSplitsResponse> ListSplits(const v1::ListRequest& request) = 0;
   virtual Result<v1::ListServicesResponse> ListServices(const v1::ListRequest& request) = 0;
+  virtual Result<v1::ListWebhooksResponse> ListWebhooks(const v1::ListRequest& request) = 0;
   virtual Result<v1::FiguresResponse> ListFigures(const v1::FiguresRequest& request) = 0;
   virtual Result<v1::GetVersionResponse> GetVersion(const v1::GetVersionRequest& request) = 0;
 };

@@ -64,6 +64,7 @@ WEIR_UNARY(Undo, UndoRequest, Rollout)
 WEIR_UNARY(ListNodes, ListNodesRequest, ListNodesResponse)
 WEIR_UNARY(ListSplits, ListRequest, ListSplitsResponse)
 WEIR_UNARY(ListServices, ListRequest, ListServicesResponse)
+WEIR_UNARY(ListWebhooks, ListRequest, ListWebhooksResponse)
 WEIR_UNARY(ListFigures, FiguresRequest, FiguresResponse)
 WEIR_UNARY(GetVersion, GetVersionRequest, GetVersionResponse)
 

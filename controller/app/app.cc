@@ -43,10 +43,17 @@ App::App(boost::asio::io_context& context, const Options& options, std::unique_p
       core_(*store_, clock_, *this, compiler::Options{}),
       dispatcher_(DispatchOptions(options, *store_), clock_, *this),
       acks_(dispatcher_, clock_),
-      backend_(clock_, core_, dispatcher_, observed_, cluster_, acks_),
+      webhook_transport_(context),
+      webhooks_(
+          context, clock_, SystemRandom(), {},
+          [this](HttpCall call, HttpClient::Done done) {
+            webhook_transport_.Call(std::move(call), std::move(done));
+          },
+          *this),
+      backend_(clock_, core_, dispatcher_, observed_, cluster_, acks_, webhooks_),
       watches_(context, backend_),
       figures_(context, backend_),
-      metrics_(clock_, {core_, observed_}, cluster_, dispatcher_, acks_),
+      metrics_(clock_, {core_, observed_}, cluster_, dispatcher_, acks_, webhooks_),
       agent_service_(context, dispatcher_),
       weir_service_(context, backend_, watches_, figures_),
       tick_interval_(
@@ -93,6 +100,7 @@ Status App::Init(const Options& options) {
   ASSIGN_OR_RETURN(server_, api::GrpcServer::Start(grpc, {&agent_service_, &weir_service_}));
   server_->SetServing(true);
   started_ = true;
+  for (const auto& [key, entry] : core_.rollouts()) OfferNotifications(key);
   Tick();
   ArmWake();
   ScheduleSettle();
@@ -118,8 +126,27 @@ void App::OnPublished(uint64_t generation, const compiler::Difference& differenc
 void App::OnRolloutChanged(const ObjectKey& key) {
   store_error_.clear();
   watches_.Changed({key.ns, key.name});
+  OfferNotifications(key);
   ArmWake();
   ScheduleSettle();
+}
+
+void App::OfferNotifications(const ObjectKey& rollout) {
+  const auto found = core_.rollouts().find(rollout);
+  if (!started_ || found == core_.rollouts().end()) return;
+  for (const webhooks::Notification& notification : found->second.outbox)
+    webhooks_.Offer(rollout, notification);
+}
+
+const model::Webhook* App::FindWebhook(const ObjectKey& key) const {
+  const auto found = core_.objects().webhooks.find(key);
+  return found == core_.objects().webhooks.end() ? nullptr : &found->second;
+}
+
+void App::OnNotified(const ObjectKey& rollout, uint64_t number) {
+  // Where it cannot be written the notification stays in the outbox, and is sent once more.
+  const Status status = core_.StrikeOut(rollout, number);
+  store_error_ = status.ok() ? "" : Message(status);
 }
 
 Result<std::map<std::string, uint32_t>> App::NumberNodes(const std::vector<std::string>& names) {
@@ -232,6 +259,8 @@ void App::Shutdown() {
   dispatcher_.Shutdown(status);
   watches_.Shutdown(status);
   figures_.Shutdown(status);
+  webhooks_.Shutdown();
+  webhook_transport_.Stop();
   for (auto* timer : {&tick_timer_, &settle_timer_, &expiry_timer_, &retry_timer_, &telemetry_timer_})
     timer->cancel();
   wake_timer_.cancel();

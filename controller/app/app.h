@@ -28,6 +28,8 @@
 #include "controller/dispatch/service.h"
 #include "controller/store/store.h"
 #include "controller/telemetry/cluster.h"
+#include "controller/webhooks/sender.h"
+#include "controller/webhooks/transport.h"
 
 namespace weir::app {
 
@@ -40,7 +42,7 @@ struct Options {
 };
 
 /// Everything but the constructor's caller runs on the io_context, by one thread.
-class App final : private CoreListener, private dispatch::Observer {
+class App final : private CoreListener, private dispatch::Observer, private webhooks::Owner {
  public:
   /// Opens the store, takes up what it holds, listens. Errors name the flag, path or address and the remedy.
   static Result<std::unique_ptr<App>> Start(boost::asio::io_context& context, const Options& options);
@@ -66,6 +68,9 @@ class App final : private CoreListener, private dispatch::Observer {
   void OnNodesChanged() override;
   void OnTelemetry(const dispatch::Node& node, const v1::Telemetry& telemetry) override;
   void OnAgentAhead(uint64_t generation_held) override;
+  // webhooks::Owner
+  const model::Webhook* FindWebhook(const ObjectKey& key) const override;
+  void OnNotified(const ObjectKey& rollout, uint64_t number) override;
 
   void ResetDispatch();
   void ScheduleSettle();
@@ -74,6 +79,7 @@ class App final : private CoreListener, private dispatch::Observer {
   void OnWake();
   void Feed(const ObjectKey& rollout, const engine::Event& event);
   void Tick();
+  void OfferNotifications(const ObjectKey& rollout);
 
   boost::asio::io_context& context_;
   SystemClock clock_;
@@ -83,6 +89,8 @@ class App final : private CoreListener, private dispatch::Observer {
   Observed observed_;
   telemetry::Cluster cluster_;
   AckViews acks_;
+  webhooks::Transport webhook_transport_;
+  webhooks::Sender webhooks_;
   BackendImpl backend_;
   api::WatchHub watches_;
   api::FiguresHub figures_;

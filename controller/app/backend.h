@@ -11,6 +11,7 @@
 #include "controller/app/status.h"
 #include "controller/dispatch/dispatcher.h"
 #include "controller/telemetry/cluster.h"
+#include "controller/webhooks/sender.h"
 
 namespace weir::app {
 
@@ -18,13 +19,14 @@ class BackendImpl final : public api::Backend {
  public:
   /// All must outlive it.
   BackendImpl(const Clock& clock, Core& core, dispatch::Dispatcher& dispatcher, Observed& observed,
-              telemetry::Cluster& cluster, AckViews& acks)
+              telemetry::Cluster& cluster, AckViews& acks, const webhooks::Sender& webhooks)
       : clock_(clock),
         core_(core),
         dispatcher_(dispatcher),
         observed_(observed),
         cluster_(cluster),
-        acks_(acks) {}
+        acks_(acks),
+        webhooks_(webhooks) {}
 
   Result<v1::ApplyResponse> Apply(const v1::ApplyRequest& request) override;
   Result<v1::DeleteResponse> Delete(const v1::DeleteRequest& request) override;
@@ -40,6 +42,7 @@ class BackendImpl final : public api::Backend {
   Result<v1::ListNodesResponse> ListNodes(const v1::ListNodesRequest& request) override;
   Result<v1::ListSplitsResponse> ListSplits(const v1::ListRequest& request) override;
   Result<v1::ListServicesResponse> ListServices(const v1::ListRequest& request) override;
+  Result<v1::ListWebhooksResponse> ListWebhooks(const v1::ListRequest& request) override;
   Result<v1::FiguresResponse> ListFigures(const v1::FiguresRequest& request) override;
   Result<v1::GetVersionResponse> GetVersion(const v1::GetVersionRequest& request) override;
 
@@ -55,6 +58,7 @@ class BackendImpl final : public api::Backend {
   Observed& observed_;
   telemetry::Cluster& cluster_;
   AckViews& acks_;
+  const webhooks::Sender& webhooks_;
 };
 
 }  // namespace weir::app

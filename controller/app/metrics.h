@@ -12,6 +12,7 @@
 #include "controller/app/status.h"
 #include "controller/dispatch/dispatcher.h"
 #include "controller/telemetry/cluster.h"
+#include "controller/webhooks/sender.h"
 
 namespace weir::app {
 
@@ -19,8 +20,13 @@ class Metrics final : public prometheus::Collectable {
  public:
   /// All must outlive it.
   Metrics(const Clock& clock, const Facts& facts, telemetry::Cluster& cluster,
-          const dispatch::Dispatcher& dispatcher, AckViews& acks)
-      : clock_(clock), facts_(facts), cluster_(cluster), dispatcher_(dispatcher), acks_(acks) {}
+          const dispatch::Dispatcher& dispatcher, AckViews& acks, const webhooks::Sender& webhooks)
+      : clock_(clock),
+        facts_(facts),
+        cluster_(cluster),
+        dispatcher_(dispatcher),
+        acks_(acks),
+        webhooks_(webhooks) {}
 
   std::vector<prometheus::MetricFamily> Collect() const override;
 
@@ -29,12 +35,14 @@ class Metrics final : public prometheus::Collectable {
   void AddAgents(std::vector<prometheus::MetricFamily>& families) const;
   void AddDispatch(std::vector<prometheus::MetricFamily>& families) const;
   void AddTelemetry(std::vector<prometheus::MetricFamily>& families) const;
+  void AddWebhooks(std::vector<prometheus::MetricFamily>& families) const;
 
   const Clock& clock_;
   const Facts facts_;
   telemetry::Cluster& cluster_;
   const dispatch::Dispatcher& dispatcher_;
   AckViews& acks_;
+  const webhooks::Sender& webhooks_;
 };
 
 }  // namespace weir::app
