@@ -3,6 +3,7 @@
 // Order of start: flags, capabilities, lock, HTTP listener, datapath (adopts what is pinned), capabilities
 // given up, stream. Order of shutdown: HTTP, stream, io_context, datapath; pins and links stay and go on
 // dividing.
+#include <malloc.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -104,6 +105,16 @@ Status CheckCapabilities() {
       fmt::join(missing, ", "));
 }
 
+/// A node's memory is for its pods. What a full sync, a report or a scrape took goes back to the kernel: one
+/// arena (threads hardly allocate at the same time), and big blocks always by mmap (by default, glibc raises
+/// that bound to the greatest block it has seen freed).
+void KeepMemorySmall() {
+  constexpr int kBytes = 128 << 10;
+  mallopt(M_ARENA_MAX, 1);
+  mallopt(M_MMAP_THRESHOLD, kBytes);
+  mallopt(M_TRIM_THRESHOLD, kBytes);
+}
+
 Status Detach(const std::string& bpffs_dir) {
   std::error_code error;
   if (!std::filesystem::exists(bpffs_dir, error) && !error) {
@@ -171,6 +182,7 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return cli.exit(error) == 0 ? 0 : 2;
   }
+  weir::KeepMemorySmall();
   std::signal(SIGPIPE, SIG_IGN);  // a reader of ours that goes away is an error of one write
   weir::Status status = weir::InitLogging(flags.log);
   if (status.ok()) status = flags.detach ? weir::Detach(flags.datapath.bpffs_dir) : weir::Run(flags);

@@ -37,7 +37,7 @@ int weir_sock_release(struct bpf_sock* sk) {
   return 1;
 }
 
-/* Run by user space before it reads the figures: brings the bytes of living connections into them. */
+/* Run by user space before it reads the figures: brings living connections and their bytes into them. */
 SEC("iter/bpf_sk_storage_map")
 int weir_living(struct bpf_iter__bpf_sk_storage_map* context) {
   struct weir_sock* record = context->value;
@@ -51,6 +51,7 @@ int weir_living(struct bpf_iter__bpf_sk_storage_map* context) {
   if (!tcp) return 0;
   stats = weir_stats_of(record->series);
   if (!stats) return 0;
+  weir_fold_opened(record, stats);
   weir_tcp_count_living(sk, tcp, &counts);
   /* It may have been closed, disconnected and used anew while we counted: then close counted it all. */
   if (record->phase == WEIR_SOCK_OPEN) weir_fold_counts(record, &counts, stats);

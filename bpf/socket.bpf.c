@@ -80,15 +80,15 @@ static __always_inline void weir_fill_sock(struct weir_sock* sock, const struct 
   sock->phase = WEIR_SOCK_CHOSEN;
 }
 
-static __always_inline void weir_remember(struct bpf_sock_addr* ctx, const struct weir_vip_key* key,
+static __always_inline void weir_remember(struct bpf_sock* sk, const struct weir_vip_key* key,
                                           const struct weir_target* target) {
-  struct weir_sock* sock = bpf_sk_storage_get(&weir_socks, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+  struct weir_sock* sock = bpf_sk_storage_get(&weir_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 
   if (sock && sock->vip.protocol) {
     /* Another life of the socket: a record of its own, as the last one's counts may be under way. */
     weir_count_unsent(sock);
-    bpf_sk_storage_delete(&weir_socks, ctx->sk);
-    sock = bpf_sk_storage_get(&weir_socks, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+    bpf_sk_storage_delete(&weir_socks, sk);
+    sock = bpf_sk_storage_get(&weir_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
   }
   if (sock) {
     weir_fill_sock(sock, key, target);
@@ -97,7 +97,7 @@ static __always_inline void weir_remember(struct bpf_sock_addr* ctx, const struc
   }
   if (weir_have_mptcp && key->protocol == IPPROTO_TCP) {
     /* MPTCP connects a subflow; getpeername asks the MPTCP socket above it. */
-    struct mptcp_sock* mptcp = bpf_skc_to_mptcp_sock(ctx->sk);
+    struct mptcp_sock* mptcp = bpf_skc_to_mptcp_sock(sk);
 
     if (!mptcp) return;
     sock = bpf_sk_storage_get(&weir_socks, mptcp, NULL, BPF_SK_STORAGE_GET_F_CREATE);
@@ -114,14 +114,14 @@ static __always_inline void weir_remember(struct bpf_sock_addr* ctx, const struc
  * comes here, so what is looked at first is the cheapest: a socket without storage holds a null pointer,
  * while a deletion takes a reference on it.
  */
-static __always_inline void weir_forget(struct bpf_sock_addr* ctx, const struct weir_vip_key* key) {
-  struct weir_sock* sock = bpf_sk_storage_get(&weir_socks, ctx->sk, NULL, 0);
+static __always_inline void weir_forget(struct bpf_sock* sk, const struct weir_vip_key* key) {
+  struct weir_sock* sock = bpf_sk_storage_get(&weir_socks, sk, NULL, 0);
 
   if (!sock) return;
   weir_count_unsent(sock);
-  bpf_sk_storage_delete(&weir_socks, ctx->sk);
+  bpf_sk_storage_delete(&weir_socks, sk);
   if (weir_have_mptcp && key->protocol == IPPROTO_TCP) {
-    struct mptcp_sock* mptcp = bpf_skc_to_mptcp_sock(ctx->sk);
+    struct mptcp_sock* mptcp = bpf_skc_to_mptcp_sock(sk);
 
     if (mptcp) bpf_sk_storage_delete(&weir_socks, mptcp);
   }
@@ -132,6 +132,7 @@ static __always_inline enum weir_verdict weir_connect(struct bpf_sock_addr* ctx,
                                                       struct weir_target* target) {
   struct weir_vip* vip = weir_find_vip(key);
   enum weir_verdict verdict = WEIR_PASS;
+  struct bpf_sock* sk = ctx->sk; /* once: clang would keep &ctx->sk, which the verifier does not follow */
   struct weir_reader reader;
 
   if (vip) {
@@ -144,17 +145,15 @@ static __always_inline enum weir_verdict weir_connect(struct bpf_sock_addr* ctx,
     } else {
       weir_count(WEIR_COUNT_STALE_VIP);
     }
+    /* Within: who has waited for readers finds the record of every connection given before. */
+    if (verdict == WEIR_CHOSEN) weir_remember(sk, key, target);
     weir_reader_leave(&reader, verdict == WEIR_CHOSEN);
   }
-  if (verdict == WEIR_CHOSEN) {
-    weir_remember(ctx, key, target);
-  } else {
-    weir_forget(ctx, key);
-  }
+  if (verdict != WEIR_CHOSEN) weir_forget(sk, key);
   if (verdict == WEIR_CHOSEN && target->http) {
-    weir_http_remember(ctx, target->series, weir_have_mptcp && bpf_skc_to_mptcp_sock(ctx->sk));
+    weir_http_remember(sk, target->series, weir_have_mptcp && bpf_skc_to_mptcp_sock(sk));
   } else {
-    weir_http_forget(ctx);
+    weir_http_forget(sk);
   }
   return verdict;
 }

@@ -13,6 +13,10 @@
 namespace weir {
 namespace {
 
+/// A scrape's buffer is kept for the next one up to this size: beyond it, memory is worth more than the page
+/// faults.
+constexpr size_t kMostKeptBytes = 4 << 20;
+
 /// Fields of /proc/self/stat after the command's ")" : index 0 is the state.
 std::optional<std::vector<std::string>> StatFields() {
   std::ifstream file("/proc/self/stat");
@@ -98,14 +102,23 @@ std::string MetricsText(const std::vector<prometheus::Collectable*>& collectable
 
 HttpHandler MetricsHandler(std::vector<prometheus::Collectable*> collectables,
                            std::vector<MetricsSource*> sources) {
+  struct Kept {
+    std::string buffer;
+    size_t last_bytes = 0;
+  };
   return [collectables = std::move(collectables), sources = std::move(sources),
-          spare = std::make_shared<std::string>()](const HttpRequest& request) {
+          kept = std::make_shared<Kept>()](const HttpRequest& request) {
     const ExpositionFormat format = ChooseFormat(request.accept);
     HttpResponse response;
     response.content_type = ContentType(format);
-    response.body = MetricsText(collectables, sources, format, std::exchange(*spare, {}));
-    response.sent = [spare](std::string body) {
-      if (body.capacity() > spare->capacity()) *spare = std::move(body);
+    std::string buffer = std::exchange(kept->buffer, {});
+    buffer.reserve(kept->last_bytes + kept->last_bytes / 16);
+    response.body = MetricsText(collectables, sources, format, std::move(buffer));
+    kept->last_bytes = response.body.size();
+    response.sent = [kept](std::string body) {
+      if (body.capacity() > kept->buffer.capacity() && body.capacity() <= kMostKeptBytes) {
+        kept->buffer = std::move(body);
+      }
     };
     return response;
   };

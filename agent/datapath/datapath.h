@@ -2,9 +2,10 @@
 // rest use FakeDatapath. Not thread-safe: one thread (the agent's io_context) calls it.
 #pragma once
 
-#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -91,13 +92,35 @@ struct Stats {
   std::vector<Counter> counters;
 };
 
+/// As many counts as a histogram has buckets, of which those from the first to the last that is not 0 take
+/// memory: an agent holds many thousands.
+class BucketCounts {
+ public:
+  static constexpr size_t kSize = 110;
+
+  uint64_t operator[](size_t bucket) const;
+  /// Makes room for it.
+  uint64_t& operator[](size_t bucket);
+  void Assign(std::span<const uint64_t, kSize> all);
+
+  /// The bucket of kept()[0]; what is not kept is 0.
+  size_t first() const { return first_; }
+  std::span<const uint64_t> kept() const { return counts_; }
+  /// Of what is counted, not of what is kept.
+  bool operator==(const BucketCounts& other) const;
+
+ private:
+  size_t first_ = 0;
+  std::vector<uint64_t> counts_;
+};
+
 /// Four buckets per doubling from 2^-20 s to 128 s; what each counts stands at weir_histogram in maps.h.
 struct Histogram {
-  static constexpr size_t kBuckets = 110;
+  static constexpr size_t kBuckets = BucketCounts::kSize;
   /// The upper bound of bucket i in seconds; the last has none (+Inf).
   static double UpperBound(size_t i);
 
-  std::array<uint64_t, kBuckets> buckets{};
+  BucketCounts buckets;
   uint64_t sum_ns = 0;
 
   uint64_t count() const;

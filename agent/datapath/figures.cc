@@ -1,6 +1,7 @@
 #include "agent/datapath/figures.h"
 
 #include <algorithm>
+#include <array>
 #include <tuple>
 #include <utility>
 
@@ -14,7 +15,9 @@ constexpr std::array<const char*, WEIR_OPAQUE_MAX> kOpaque = {"not_http", "upgra
 static_assert(Histogram::kBuckets == WEIR_HISTOGRAM_BUCKETS);
 
 void Fill(const weir_histogram& wire, Histogram& histogram) {
-  std::copy(std::begin(wire.buckets), std::end(wire.buckets), histogram.buckets.begin());
+  std::array<uint64_t, Histogram::kBuckets> buckets{};  // __u64 may be another type of the same size
+  std::copy(std::begin(wire.buckets), std::end(wire.buckets), buckets.begin());
+  histogram.buckets.Assign(buckets);
   histogram.sum_ns = wire.sum_ns;
 }
 
@@ -78,7 +81,7 @@ FiguresReading::FiguresReading(const SeriesTable& table) {
     const SeriesTable::Entry& entry = one.first->second;
     return std::tie(entry.ns, entry.service, entry.revision);
   };
-  // Names, not figures, of which each takes two kilobytes.
+  // Names, not figures, of which each takes half a kilobyte.
   std::sort(sorted.begin(), sorted.end(), [&](const auto& a, const auto& b) { return name(a) < name(b); });
   places_.resize(size);
   figures_.reserve(size);

@@ -9,6 +9,7 @@
 
 #include "agent/datapath/environment.h"
 #include "agent/datapath/grace.h"
+#include "agent/datapath/kernel_ending.h"
 #include "agent/datapath/wire.h"
 #include "common/log.h"
 
@@ -106,6 +107,8 @@ Result<std::vector<std::string>> KernelDatapath::Detach(const std::string& bpffs
   ASSIGN_OR_RETURN(std::vector<std::string> removed, RemoveHooks(bpffs_dir));
   ASSIGN_OR_RETURN(const std::vector<std::string> measuring, RemoveMeasuring(bpffs_dir));
   removed.insert(removed.end(), measuring.begin(), measuring.end());
+  ASSIGN_OR_RETURN(const std::vector<std::string> ending, KernelEnding::Detach(bpffs_dir));
+  removed.insert(removed.end(), ending.begin(), ending.end());
   for (const std::string& name : ListMapDirectories(bpffs_dir)) {
     ASSIGN_OR_RETURN(const std::vector<std::string> gone,
                      RemoveMapDirectory(fmt::format("{}/{}", bpffs_dir, name)));

@@ -20,7 +20,7 @@ struct Options {
   uint32_t max_services = 12288;  // frontends: VIP, port and protocol
   uint32_t max_endpoints = 131072;
   std::chrono::seconds series_grace{300};  // figures of a removed revision are kept for so long
-  uint32_t max_affinity = 32768;           // network namespaces x frontends with session affinity
+  uint32_t max_affinity = 16384;           // network namespaces x frontends with session affinity
   const Clock* clock = nullptr;            // outlives the datapath; null: the system's
 };
 
@@ -43,6 +43,9 @@ class KernelDatapath : public Datapath {
   Result<Figures> ReadFigures() override;
   Status CheckAttached() override;
   std::vector<std::string> Abilities() const override { return abilities_; }
+
+  /// For KernelEnding, which must not outlive them.
+  const Maps& maps() const { return table_.maps(); }
 
  private:
   /// What fails is logged: a split that is not measured is better than none.

@@ -58,16 +58,16 @@ struct MapSizes {
   /// A power of two: a change of everything, beside what it replaces, takes at most 0.4 of it.
   uint32_t vip_entries() const { return std::max(64U, std::bit_ceil(5 * services)); }
   uint32_t split_entries() const { return 2 * services + 1; }  // 0 means none
-  /// Splits of more than two variants, and their cursors: half as many as there are splits.
-  uint32_t wide_entries() const { return services + 1; }    // 0 is nobody's
-  uint32_t cursor_entries() const { return services + 1; }  // likewise
+  /// Splits of more than two variants, and their cursors: a quarter as many as there are splits.
+  uint32_t wide_entries() const { return services / 2 + 2; }    // 0 is nobody's
+  uint32_t cursor_entries() const { return services / 2 + 2; }  // likewise
   uint32_t endpoint_entries() const { return 2 * endpoints; }
   /// Every service under a few revisions. Empty entries cost 16 bytes; as the maps go on through a change of
   /// sizes, they are not made small for small ones.
   uint32_t series_entries() const { return std::max(4 * services, 65536U); }
   /// Status codes of a series that were seen.
   uint32_t http_entries() const { return std::max(2 * services, 16384U); }
-  /// "v2-s12288-e131072-a32768"
+  /// "v3-s12288-e131072-a16384"
   std::string DirectoryName() const;
   static std::optional<MapSizes> FromDirectoryName(std::string_view name);
   bool operator==(const MapSizes&) const = default;

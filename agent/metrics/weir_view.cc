@@ -75,9 +75,8 @@ void WriteReasons(ExpositionWriter& writer, const std::vector<Shown>& shown,
 /// One that never observed anything is left out.
 void WriteDurations(ExpositionWriter& writer, const std::vector<Shown>& shown,
                     datapath::Histogram Series::*histogram, const Buckets& buckets) {
-  const datapath::Histogram nothing;
   for (const Shown& one : shown) {
-    if (one.series->*histogram != nothing) buckets.Write(writer, one.labels->weir, one.series->*histogram);
+    if ((one.series->*histogram).count() != 0) buckets.Write(writer, one.labels->weir, one.series->*histogram);
   }
 }
 

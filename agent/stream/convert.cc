@@ -83,13 +83,10 @@ Result<datapath::Variant> ToVariant(const v1::Variant& wire, const SocketAddress
 v1::Histogram FromHistogram(const datapath::Histogram& histogram) {
   v1::Histogram wire;
   wire.set_sum_ns(histogram.sum_ns);
-  const auto counted = [](uint64_t count) { return count != 0; };
-  const auto& buckets = histogram.buckets;
-  const auto first = std::find_if(buckets.begin(), buckets.end(), counted);
-  const auto last = std::find_if(buckets.rbegin(), buckets.rend(), counted).base();
-  if (first == buckets.end()) return wire;
-  wire.set_first(static_cast<uint32_t>(first - buckets.begin()));
-  wire.mutable_counts()->Add(first, last);
+  const auto kept = histogram.buckets.kept();
+  if (kept.empty()) return wire;
+  wire.set_first(static_cast<uint32_t>(histogram.buckets.first()));
+  wire.mutable_counts()->Add(kept.begin(), kept.end());
   return wire;
 }
 

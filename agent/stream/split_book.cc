@@ -10,10 +10,8 @@ using datapath::Role;
 bool IsAtWork(const SplitBook::Split& split) {
   const auto weighted = [](const SplitBook::Variant& variant) { return variant.weight > 0; };
   const auto on_trial = [&](const SplitBook::Variant& variant) {
-    // The preview Service of a rollout at rest has the active revision alone.
-    const bool beside = split.variants.size() > 1;
-    return variant.role == Role::kCanary ||
-           (beside && (variant.role == Role::kPreview || variant.role == Role::kPrevious));
+    return variant.role == Role::kCanary || variant.role == Role::kPreview ||
+           (variant.role == Role::kPrevious && split.variants.size() > 1);
   };
   return std::count_if(split.variants.begin(), split.variants.end(), weighted) > 1 ||
          std::any_of(split.variants.begin(), split.variants.end(), on_trial);

@@ -38,9 +38,8 @@ class SplitBook {
   /// preview before backend before stable or active before previous. kNone: no split names it.
   datapath::Role RoleOf(std::string_view ns, std::string_view service, std::string_view revision) const;
 
-  /// Some port of the service has a canary, a preview or a previous revision beside another, or two variants
-  /// with a weight: somebody may be waiting for its
-  /// figures.
+  /// Some port of the service has a canary or a preview, a previous revision beside another, or two variants
+  /// with a weight: somebody may be waiting for its figures.
   bool AtWork(std::string_view ns, std::string_view service) const;
   /// Some service is.
   bool AnyAtWork() const { return at_work_ != 0; }

@@ -16,7 +16,8 @@ class Hash {
   }
   void Mix(const datapath::Histogram& histogram) {
     Mix(histogram.sum_ns);
-    for (const uint64_t bucket : histogram.buckets) Mix(bucket);
+    Mix(histogram.buckets.first());
+    for (const uint64_t count : histogram.buckets.kept()) Mix(count);
   }
   void Mix(const std::vector<datapath::Series::Failure>& failures) {
     for (const datapath::Series::Failure& failure : failures) Mix(failure.count);

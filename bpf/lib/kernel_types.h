@@ -10,9 +10,29 @@
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
+struct ns_common {
+  unsigned int inum;
+};
+struct net {
+  struct ns_common ns;
+};
+struct weir_possible_net {
+  struct net* net;
+};
+struct weir_in6_addr {
+  union {
+    __u32 u6_addr32[4];
+  } in6_u;
+};
+
 struct sock_common {
+  unsigned short skc_family;
   unsigned char skc_state;
   unsigned long skc_flags;
+  __u32 skc_daddr;
+  __u16 skc_dport; /* network order */
+  struct weir_in6_addr skc_v6_daddr;
+  struct weir_possible_net skc_net;
 };
 
 struct weir_atomic {
@@ -47,16 +67,35 @@ struct tcp_sock {
   __u32 total_retrans;
   __u32 srtt_us; /* eighths of a microsecond */
   __u32 segs_out;
+  __u8 is_mptcp : 1; /* only where the kernel knows MPTCP */
 };
 
+struct seq_file;
+struct bpf_iter_meta {
+  struct seq_file* seq;
+};
 struct bpf_iter__bpf_sk_storage_map {
+  struct bpf_iter_meta* meta;
   struct sock* sk;
   void* value;
+};
+struct bpf_iter__tcp {
+  struct sock_common* sk_common;
+};
+struct udp_sock;
+struct bpf_iter__udp {
+  struct udp_sock* udp_sk;
 };
 
 #pragma clang attribute pop
 
-enum { WEIR_SOCK_DONE = 1 }; /* enum sock_flags: a FIN was received (tcp_fin) */
+/* enum sock_flags */
+enum {
+  WEIR_SOCK_DEAD = 0, /* its process is gone */
+  WEIR_SOCK_DONE = 1, /* a FIN was received (tcp_fin) */
+};
+
+enum { WEIR_AF_INET = 2, WEIR_AF_INET6 = 10 };
 
 /* include/net/tcp_states.h */
 enum {
@@ -65,6 +104,7 @@ enum {
   WEIR_TCP_FIN_WAIT1 = 4,
   WEIR_TCP_FIN_WAIT2 = 5,
   WEIR_TCP_CLOSE = 7,
+  WEIR_TCP_CLOSE_WAIT = 8,
   WEIR_TCP_LAST_ACK = 9,
   WEIR_TCP_CLOSING = 11,
 };

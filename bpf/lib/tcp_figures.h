@@ -85,19 +85,22 @@ static __always_inline void weir_fold_counts(struct weir_sock* record, const str
 
 static __always_inline void weir_tcp_pending(struct weir_sock* record) {
   if (record->phase != WEIR_SOCK_CHOSEN) return;
-  record->connected_at_ns = bpf_ktime_get_ns();
+  record->connect_ns = bpf_ktime_get_ns();
   record->phase = WEIR_SOCK_PENDING;
 }
 
+/* Within connect(), mostly: the figures' cache lines are left alone until somebody reads them or it ends. */
 static __always_inline void weir_tcp_opened(struct weir_sock* record) {
-  struct weir_stats* stats;
-
   if (record->phase != WEIR_SOCK_PENDING) return;
+  record->connect_ns = bpf_ktime_get_ns() - record->connect_ns;
   record->phase = WEIR_SOCK_OPEN;
-  stats = weir_stats_of(record->series);
-  if (!stats) return;
+}
+
+/* Of a connection that is open, or was: whoever comes second adds nothing. */
+static __always_inline void weir_fold_opened(struct weir_sock* record, struct weir_stats* stats) {
+  if (__sync_val_compare_and_swap(&record->opened_counted, 0, 1)) return;
   weir_add(&stats->opened, 1);
-  weir_observe(&stats->connect, bpf_ktime_get_ns() - record->connected_at_ns);
+  weir_observe(&stats->connect, record->connect_ns);
 }
 
 static __always_inline enum weir_failure weir_tcp_failure(const struct sock* sk, const struct tcp_sock* tcp) {
@@ -131,6 +134,7 @@ static __always_inline void weir_tcp_closed(struct weir_sock* record, struct soc
     weir_tcp_failed(record, sk, tcp, stats);
     return;
   }
+  weir_fold_opened(record, stats);
   weir_add(&stats->closed, 1);
   if (!tcp) return;
   weir_tcp_count(sk, tcp, state, &counts);

@@ -29,6 +29,9 @@ struct Metric {
   Provider provider;
   bool dry_run = false;
   uint32_t kept = kKeptMeasurements;
+  /// Of a run read from the store: the fingerprint of the provider it had. While it is set the provider is
+  /// not known, and nothing can be asked; see Reattach().
+  std::string sealed;
 };
 
 struct RunRequest {

@@ -114,9 +114,13 @@ Assessment AssessValue(const Metric& metric, const boost::json::value& value);
 /// A value as Argo writes it: numbers in full, lists as [1,2], anything else as JSON.
 std::string ValueText(const boost::json::value& value);
 
-/// For the store: everything, built-in tests and conditions included.
+/// For the store: everything, built-in tests and conditions included, but what prometheus and web are asked:
+/// that may hold secrets. Of it there is a fingerprint (SHA-256).
 std::string ToJson(const Run& run);
-/// DATA_LOSS names what is wrong.
+/// DATA_LOSS names what is wrong. What prometheus and web are asked is not known until Reattach().
 Result<Run> RunFromJson(std::string_view text);
+/// Gives a run that was read its providers back, from the same templates and arguments resolved anew. A
+/// provider that is another by now stays unknown (Metric::sealed).
+void Reattach(Run& run, const std::vector<Metric>& resolved);
 
 }  // namespace weir::analysis

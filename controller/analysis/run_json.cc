@@ -1,5 +1,9 @@
 // A run as JSON and back, for the store. Conditions are kept as text and parsed again; Boost.JSON's
 // exceptions end here.
+#include <fmt/format.h>
+#include <openssl/sha.h>
+
+#include <array>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
@@ -39,7 +43,8 @@ json::array HeadersToJson(const std::vector<Header>& headers) {
   return out;
 }
 
-json::object ProviderToJson(const Provider& provider) {
+/// All that makes a provider, secrets included: only ever to be hashed.
+json::object QuestionOf(const Provider& provider) {
   if (const auto* query = std::get_if<PrometheusQuery>(&provider)) {
     json::value range = nullptr;
     if (query->range)
@@ -66,12 +71,29 @@ json::object ProviderToJson(const Provider& provider) {
               {"jsonPath", Text(web->json_path)},
               {"insecure", web->insecure}}}};
   }
-  const auto& weir = std::get<WeirQuery>(provider);
-  return {{"weir",
-           {{"measure", Text(MeasureName(weir.measure))},
-            {"alpha", weir.alpha},
-            {"tolerance", weir.tolerance},
-            {"untilConfident", weir.until_confident}}}};
+  return {};
+}
+
+std::string Fingerprint(const Provider& provider) {
+  const std::string question = json::serialize(QuestionOf(provider));
+  std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
+  SHA256(reinterpret_cast<const unsigned char*>(question.data()), question.size(), digest.data());
+  std::string text;
+  for (const unsigned char byte : digest) text += fmt::format("{:02x}", byte);
+  return text;
+}
+
+json::object ProviderToJson(const Metric& metric) {
+  if (const auto* weir = std::get_if<WeirQuery>(&metric.provider)) {
+    return {{"weir",
+             {{"measure", Text(MeasureName(weir->measure))},
+              {"alpha", weir->alpha},
+              {"tolerance", weir->tolerance},
+              {"untilConfident", weir->until_confident}}}};
+  }
+  const bool web = std::holds_alternative<WebRequest>(metric.provider);
+  return {{web ? "web" : "prometheus",
+           Text(metric.sealed.empty() ? Fingerprint(metric.provider) : metric.sealed)}};
 }
 
 json::object MetricToJson(const Metric& metric) {
@@ -85,7 +107,7 @@ json::object MetricToJson(const Metric& metric) {
           {"consecutiveSuccessLimit", metric.consecutive_success_limit},
           {"successCondition", Text(metric.success ? metric.success->text() : "")},
           {"failureCondition", Text(metric.failure ? metric.failure->text() : "")},
-          {"provider", ProviderToJson(metric.provider)},
+          {"provider", ProviderToJson(metric)},
           {"dryRun", metric.dry_run},
           {"kept", metric.kept}};
 }
@@ -125,43 +147,6 @@ Phase PhaseOf(const json::value& value) {
   Reject("phase " + name);
 }
 
-std::vector<Header> HeadersOf(const json::value& value) {
-  std::vector<Header> headers;
-  for (const json::value& header : value.as_array())
-    headers.push_back({TextOf(header.as_array().at(0)), TextOf(header.as_array().at(1))});
-  return headers;
-}
-
-PrometheusQuery PrometheusOf(const json::object& in) {
-  PrometheusQuery query;
-  query.address = TextOf(in.at("address"));
-  query.query = TextOf(in.at("query"));
-  if (!in.at("range").is_null()) {
-    const json::array& range = in.at("range").as_array();
-    query.range = RangeQuery{TextOf(range.at(0)), TextOf(range.at(1)), TextOf(range.at(2))};
-  }
-  query.headers = HeadersOf(in.at("headers"));
-  query.username = TextOf(in.at("username"));
-  query.password = TextOf(in.at("password"));
-  query.timeout = std::chrono::seconds(in.at("timeoutS").to_number<int64_t>());
-  query.insecure = in.at("insecure").as_bool();
-  query.ca_cert = TextOf(in.at("caCert"));
-  return query;
-}
-
-WebRequest WebOf(const json::object& in) {
-  WebRequest web;
-  web.method = TextOf(in.at("method"));
-  web.url = TextOf(in.at("url"));
-  web.headers = HeadersOf(in.at("headers"));
-  web.body = TextOf(in.at("body"));
-  web.json_body = in.at("jsonBody").as_bool();
-  web.timeout = std::chrono::seconds(in.at("timeoutS").to_number<int64_t>());
-  web.json_path = TextOf(in.at("jsonPath"));
-  web.insecure = in.at("insecure").as_bool();
-  return web;
-}
-
 WeirQuery WeirOf(const json::object& in) {
   WeirQuery weir;
   const auto measure = ParseMeasure(TextOf(in.at("measure")));
@@ -173,10 +158,15 @@ WeirQuery WeirOf(const json::object& in) {
   return weir;
 }
 
-Provider ProviderOf(const json::object& in) {
-  if (const auto* prometheus = in.if_contains("prometheus")) return PrometheusOf(prometheus->as_object());
-  if (const auto* web = in.if_contains("web")) return WebOf(web->as_object());
-  return WeirOf(in.at("weir").as_object());
+void ReadProvider(const json::object& in, Metric& metric) {
+  if (const auto* weir = in.if_contains("weir")) {
+    metric.provider = WeirOf(weir->as_object());
+    return;
+  }
+  const auto* prometheus = in.if_contains("prometheus");
+  if (prometheus == nullptr) metric.provider = WebRequest{};
+  metric.sealed = TextOf(prometheus != nullptr ? *prometheus : in.at("web"));
+  if (metric.sealed.empty()) Reject("provider");
 }
 
 std::optional<Condition> ConditionOf(const json::value& value) {
@@ -199,7 +189,7 @@ Metric MetricOf(const json::object& in) {
   metric.consecutive_success_limit = in.at("consecutiveSuccessLimit").to_number<int32_t>();
   metric.success = ConditionOf(in.at("successCondition"));
   metric.failure = ConditionOf(in.at("failureCondition"));
-  metric.provider = ProviderOf(in.at("provider").as_object());
+  ReadProvider(in.at("provider").as_object(), metric);
   metric.dry_run = in.at("dryRun").as_bool();
   metric.kept = in.at("kept").to_number<uint32_t>();
   return metric;
@@ -274,6 +264,18 @@ Result<Run> RunFromJson(std::string_view text) try {
   return run;
 } catch (const std::exception& error) {  // out of range, another type, not JSON
   return Error(absl::StatusCode::kDataLoss, "analysis run: {}", error.what());
+}
+
+void Reattach(Run& run, const std::vector<Metric>& resolved) {
+  for (Metric& metric : run.metrics) {
+    if (metric.sealed.empty()) continue;
+    for (const Metric& now : resolved) {
+      if (now.name != metric.name || Fingerprint(now.provider) != metric.sealed) continue;
+      metric.provider = now.provider;
+      metric.sealed.clear();
+      break;
+    }
+  }
 }
 
 }  // namespace weir::analysis

@@ -209,7 +209,11 @@ class Resolver {
   }
 
   Status AddRequested() {
-    for (const Argument& argument : request_.args) declared_[argument.name] = ValueOf(argument);
+    for (const Argument& argument : request_.args) {
+      const auto declared = declared_.find(argument.name);
+      if (declared == declared_.end()) return Undeclared(argument.name);
+      declared->second = ValueOf(argument);
+    }
     for (const auto& [name, value] : declared_) {
       if (!value)
         return InvalidArgument("args.{}: found no value, expected one from the rollout or the template",
@@ -218,6 +222,13 @@ class Resolver {
     dry_run_.insert(dry_run_.end(), request_.dry_run.begin(), request_.dry_run.end());
     retention_.insert(retention_.end(), request_.retention.begin(), request_.retention.end());
     return OkStatus();
+  }
+
+  Status Undeclared(const std::string& name) const {
+    std::vector<std::string_view> names;
+    for (const auto& [declared, value] : declared_) names.push_back(declared);
+    return InvalidArgument("args.{}: found an argument of no template, expected {}{}", name,
+                           names.empty() ? "none: they declare none" : "one of ", fmt::join(names, ", "));
   }
 
   std::optional<std::string> ValueOf(const Argument& argument) const {

@@ -66,6 +66,7 @@ WEIR_UNARY(ListSplits, ListRequest, ListSplitsResponse)
 WEIR_UNARY(ListServices, ListRequest, ListServicesResponse)
 WEIR_UNARY(ListWebhooks, ListRequest, ListWebhooksResponse)
 WEIR_UNARY(ListFigures, FiguresRequest, FiguresResponse)
+WEIR_UNARY(ListAnalysisRuns, ListRequest, ListAnalysisRunsResponse)
 WEIR_UNARY(GetVersion, GetVersionRequest, GetVersionResponse)
 
 #undef WEIR_UNARY

@@ -41,6 +41,8 @@ class WeirServiceImpl final : public v1::WeirService::CallbackService {
   Unary* ListWebhooks(Call* call, const v1::ListRequest* request,
                       v1::ListWebhooksResponse* response) override;
   Unary* ListFigures(Call* call, const v1::FiguresRequest* request, v1::FiguresResponse* response) override;
+  Unary* ListAnalysisRuns(Call* call, const v1::ListRequest* request,
+                          v1::ListAnalysisRunsResponse* response) override;
   Unary* GetVersion(Call* call, const v1::GetVersionRequest* request,
                     v1::GetVersionResponse* response) override;
   grpc::ServerWriteReactor<v1::RolloutEvent>* WatchRollouts(Call* call,

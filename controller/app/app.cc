@@ -43,6 +43,8 @@ App::App(boost::asio::io_context& context, const Options& options, std::unique_p
       core_(*store_, clock_, *this, compiler::Options{}),
       dispatcher_(DispatchOptions(options, *store_), clock_, *this),
       acks_(dispatcher_, clock_),
+      providers_(context),
+      analysis_(context, clock_, *store_, cluster_, providers_, *this),
       webhook_transport_(context),
       webhooks_(
           context, clock_, SystemRandom(), {},
@@ -50,10 +52,10 @@ App::App(boost::asio::io_context& context, const Options& options, std::unique_p
             webhook_transport_.Call(std::move(call), std::move(done));
           },
           *this),
-      backend_(clock_, core_, dispatcher_, observed_, cluster_, acks_, webhooks_),
+      backend_(clock_, core_, dispatcher_, observed_, cluster_, acks_, analysis_, webhooks_),
       watches_(context, backend_),
       figures_(context, backend_),
-      metrics_(clock_, {core_, observed_}, cluster_, dispatcher_, acks_, webhooks_),
+      metrics_(clock_, {core_, observed_}, cluster_, dispatcher_, acks_, analysis_, webhooks_),
       agent_service_(context, dispatcher_),
       weir_service_(context, backend_, watches_, figures_),
       tick_interval_(
@@ -81,7 +83,9 @@ Status App::Init(const Options& options) {
   RETURN_IF_ERROR(Annotate(core_.Load(), fmt::format("--state {}", options.state.string())));
   dispatcher_.RestoreNodes(core_.nodes());
   ResetDispatch();
+  analysis_.Load(core_.TakeStoredRuns());
   RETURN_IF_ERROR(Annotate(core_.Restart(), fmt::format("--state {}", options.state.string())));
+  analysis_.EndOthers();
 
   HttpServer::Options http;
   http.listen = options.http;
@@ -125,6 +129,7 @@ void App::OnPublished(uint64_t generation, const compiler::Difference& differenc
 
 void App::OnRolloutChanged(const ObjectKey& key) {
   store_error_.clear();
+  if (!core_.rollouts().contains(key)) analysis_.Forget(key);
   watches_.Changed({key.ns, key.name});
   OfferNotifications(key);
   ArmWake();
@@ -147,6 +152,21 @@ void App::OnNotified(const ObjectKey& rollout, uint64_t number) {
   // Where it cannot be written the notification stays in the outbox, and is sent once more.
   const Status status = core_.StrikeOut(rollout, number);
   store_error_ = status.ok() ? "" : Message(status);
+}
+
+void App::OnAnalysis(const ObjectKey& rollout, const AnalysisEffect& effect) {
+  if (const auto* start = std::get_if<engine::StartAnalysis>(&effect)) {
+    analysis_.Start(rollout, *start);
+  } else {
+    analysis_.Stop(rollout, std::get<engine::StopAnalysis>(effect));
+  }
+}
+
+Status App::OnFinished(const ObjectKey& rollout, const engine::AnalysisFinished& event) {
+  const Status status = core_.Feed(rollout, event);
+  if (status.code() == absl::StatusCode::kNotFound) return OkStatus();  // nobody waits any more
+  if (!status.ok()) store_error_ = Message(status);
+  return status;
 }
 
 Result<std::map<std::string, uint32_t>> App::NumberNodes(const std::vector<std::string>& names) {
@@ -259,6 +279,7 @@ void App::Shutdown() {
   dispatcher_.Shutdown(status);
   watches_.Shutdown(status);
   figures_.Shutdown(status);
+  analysis_.Shutdown();
   webhooks_.Shutdown();
   webhook_transport_.Stop();
   for (auto* timer : {&tick_timer_, &settle_timer_, &expiry_timer_, &retry_timer_, &telemetry_timer_})

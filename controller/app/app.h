@@ -20,6 +20,7 @@
 #include "controller/api/service.h"
 #include "controller/api/watch.h"
 #include "controller/app/acks.h"
+#include "controller/app/analysis_runner.h"
 #include "controller/app/backend.h"
 #include "controller/app/core.h"
 #include "controller/app/metrics.h"
@@ -42,7 +43,10 @@ struct Options {
 };
 
 /// Everything but the constructor's caller runs on the io_context, by one thread.
-class App final : private CoreListener, private dispatch::Observer, private webhooks::Owner {
+class App final : private CoreListener,
+                  private dispatch::Observer,
+                  private AnalysisRunner::Host,
+                  private webhooks::Owner {
  public:
   /// Opens the store, takes up what it holds, listens. Errors name the flag, path or address and the remedy.
   static Result<std::unique_ptr<App>> Start(boost::asio::io_context& context, const Options& options);
@@ -63,6 +67,11 @@ class App final : private CoreListener, private dispatch::Observer, private webh
   // CoreListener
   void OnPublished(uint64_t generation, const compiler::Difference& difference) override;
   void OnRolloutChanged(const ObjectKey& key) override;
+  void OnAnalysis(const ObjectKey& rollout, const AnalysisEffect& effect) override;
+  // AnalysisRunner::Host
+  const model::ObjectSet& Objects() const override { return core_.objects(); }
+  Status OnFinished(const ObjectKey& rollout, const engine::AnalysisFinished& event) override;
+  void OnRunChanged(const ObjectKey& rollout) override { watches_.Changed({rollout.ns, rollout.name}); }
   // dispatch::Observer
   Result<std::map<std::string, uint32_t>> NumberNodes(const std::vector<std::string>& names) override;
   void OnNodesChanged() override;
@@ -89,6 +98,8 @@ class App final : private CoreListener, private dispatch::Observer, private webh
   Observed observed_;
   telemetry::Cluster cluster_;
   AckViews acks_;
+  HttpProviders providers_;
+  AnalysisRunner analysis_;
   webhooks::Transport webhook_transport_;
   webhooks::Sender webhooks_;
   BackendImpl backend_;

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "common/version.h"
+#include "controller/app/analysis_status.h"
 #include "controller/app/figures.h"
 #include "controller/model/manifest.h"
 
@@ -214,7 +215,9 @@ Status BackendImpl::CheckRollout(const ObjectKey& key) const {
 v1::Rollout BackendImpl::StatusOf(const ObjectKey& key) {
   const model::Rollout& object = core_.objects().rollouts.at(key);
   engine::Acks acks = acks_.For(object.ack_timeout).For(core_.rollouts().at(key).state.generation);
-  return RolloutStatus({core_, observed_}, key, acks);
+  v1::Rollout status = RolloutStatus({core_, observed_}, key, acks);
+  AddAnalyses(analysis_, key, core_.rollouts().at(key).state, status);
+  return status;
 }
 
 Result<v1::Rollout> BackendImpl::Command(const ObjectKey& key, const engine::Event& event) {
@@ -287,6 +290,10 @@ Result<v1::FiguresResponse> BackendImpl::ListFigures(const v1::FiguresRequest& r
   ASSIGN_OR_RETURN(auto response, FiguresOf({core_, observed_}, cluster_, request, clock_.Now()));
   response.set_nodes_connected(static_cast<uint32_t>(dispatcher_.connected()));
   return response;
+}
+
+Result<v1::ListAnalysisRunsResponse> BackendImpl::ListAnalysisRuns(const v1::ListRequest& request) {
+  return AnalysisRuns(analysis_, request);
 }
 
 Result<v1::GetVersionResponse> BackendImpl::GetVersion(const v1::GetVersionRequest&) {

@@ -6,6 +6,7 @@
 
 #include "controller/api/backend.h"
 #include "controller/app/acks.h"
+#include "controller/app/analysis_runner.h"
 #include "controller/app/core.h"
 #include "controller/app/observed.h"
 #include "controller/app/status.h"
@@ -19,13 +20,15 @@ class BackendImpl final : public api::Backend {
  public:
   /// All must outlive it.
   BackendImpl(const Clock& clock, Core& core, dispatch::Dispatcher& dispatcher, Observed& observed,
-              telemetry::Cluster& cluster, AckViews& acks, const webhooks::Sender& webhooks)
+              telemetry::Cluster& cluster, AckViews& acks, const AnalysisRunner& analysis,
+              const webhooks::Sender& webhooks)
       : clock_(clock),
         core_(core),
         dispatcher_(dispatcher),
         observed_(observed),
         cluster_(cluster),
         acks_(acks),
+        analysis_(analysis),
         webhooks_(webhooks) {}
 
   Result<v1::ApplyResponse> Apply(const v1::ApplyRequest& request) override;
@@ -44,6 +47,7 @@ class BackendImpl final : public api::Backend {
   Result<v1::ListServicesResponse> ListServices(const v1::ListRequest& request) override;
   Result<v1::ListWebhooksResponse> ListWebhooks(const v1::ListRequest& request) override;
   Result<v1::FiguresResponse> ListFigures(const v1::FiguresRequest& request) override;
+  Result<v1::ListAnalysisRunsResponse> ListAnalysisRuns(const v1::ListRequest& request) override;
   Result<v1::GetVersionResponse> GetVersion(const v1::GetVersionRequest& request) override;
 
  private:
@@ -58,6 +62,7 @@ class BackendImpl final : public api::Backend {
   Observed& observed_;
   telemetry::Cluster& cluster_;
   AckViews& acks_;
+  const AnalysisRunner& analysis_;
   const webhooks::Sender& webhooks_;
 };
 

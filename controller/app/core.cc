@@ -76,6 +76,7 @@ Status Core::Load() {
   std::erase_if(contents.objects, [](const auto& entry) { return entry.first.kind != kRollout; });
   yaml_ = std::move(contents.objects);
   nodes_ = std::move(contents.nodes);
+  stored_runs_ = std::move(contents.runs);
 
   WeightsByRollout weights;
   for (const auto& [key, rollout] : objects_.rollouts) {
@@ -152,6 +153,10 @@ void Core::Step(Transaction& transaction, const ObjectKey& key, const engine::Ev
       transaction.rejected = std::move(reject->reason);
     } else if (auto* note = std::get_if<engine::Note>(&effect)) {
       transaction.notes.emplace_back(key, std::move(note->text));
+    } else if (auto* start = std::get_if<engine::StartAnalysis>(&effect)) {
+      transaction.analyses.emplace_back(key, std::move(*start));
+    } else if (auto* stop = std::get_if<engine::StopAnalysis>(&effect)) {
+      transaction.analyses.emplace_back(key, std::move(*stop));
     }
   }
   if (!revision) return;
@@ -332,6 +337,7 @@ Status Core::Commit(Transaction transaction) {
   }
   if (transaction.new_generation) listener_.OnPublished(generation_, total);
   for (const auto& [key, entry] : transaction.rollouts) listener_.OnRolloutChanged(key);
+  for (const auto& [key, effect] : transaction.analyses) listener_.OnAnalysis(key, effect);
   return OkStatus();
 }
 

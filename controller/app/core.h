@@ -13,6 +13,8 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "common/clock.h"
@@ -29,13 +31,17 @@ namespace weir::app {
 
 using model::ObjectKey;
 
-/// Told what has become durable. In this order: OnPublished, then OnRolloutChanged for each rollout.
+/// A run the engine wants, or wants no more.
+using AnalysisEffect = std::variant<engine::StartAnalysis, engine::StopAnalysis>;
+
+/// Told what has become durable. In this order: OnPublished, OnRolloutChanged for each rollout, OnAnalysis.
 class CoreListener {
  public:
   virtual ~CoreListener() = default;
   virtual void OnPublished(uint64_t generation, const compiler::Difference& difference) = 0;
   /// Changed or gone.
   virtual void OnRolloutChanged(const ObjectKey& key) = 0;
+  virtual void OnAnalysis(const ObjectKey& rollout, const AnalysisEffect& effect) = 0;
 };
 
 /// A rollout at work.
@@ -87,6 +93,9 @@ class Core {
   /// Moves the generation beyond `held`, with the same content. The listener is told nothing.
   Status SkipBeyond(uint64_t held);
 
+  /// What Load found of analysis runs; once.
+  std::map<store::RunKey, std::string> TakeStoredRuns() { return std::exchange(stored_runs_, {}); }
+
   const model::ObjectSet& objects() const { return objects_; }
   const std::map<ObjectKey, RolloutEntry>& rollouts() const { return rollouts_; }
   const std::map<ObjectKey, compiler::Frontends>& frontends() const { return frontends_; }  // by service
@@ -109,6 +118,7 @@ class Core {
     std::map<ObjectKey, compiler::Frontends> frontends;  // compiled
     std::map<ObjectKey, std::string> revisions;          // set from within, by rollout
     std::vector<std::pair<ObjectKey, std::string>> notes;
+    std::vector<std::pair<ObjectKey, AnalysisEffect>> analyses;
     std::map<store::ObjectKey, std::optional<std::string>> yaml;
     std::optional<std::string> rejected;
     bool new_generation = false;
@@ -138,6 +148,7 @@ class Core {
   std::map<ObjectKey, RolloutEntry> rollouts_;
   std::map<ObjectKey, compiler::Frontends> frontends_;
   std::map<std::string, uint32_t> nodes_;
+  std::map<store::RunKey, std::string> stored_runs_;
   uint64_t generation_ = 0;
   Digest digest_{};
   uint64_t commit_failures_ = 0;

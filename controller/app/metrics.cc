@@ -139,6 +139,7 @@ std::vector<prometheus::MetricFamily> Metrics::Collect() const {
   AddAgents(families);
   AddDispatch(families);
   AddTelemetry(families);
+  AddAnalysis(families);
   AddWebhooks(families);
   return families;
 }
@@ -249,6 +250,59 @@ void Metrics::AddWebhooks(std::vector<prometheus::MetricFamily>& families) const
     AddGauge(waiting, labels, static_cast<double>(report.waiting));
   }
   for (auto* family : {&deliveries, &retries, &waiting}) families.push_back(std::move(*family));
+}
+
+void Metrics::AddAnalysis(std::vector<prometheus::MetricFamily>& families) const {
+  using prometheus::MetricType;
+  constexpr std::array kRunPhases = {analysis::Phase::kRunning, analysis::Phase::kSuccessful,
+                                     analysis::Phase::kFailed, analysis::Phase::kError,
+                                     analysis::Phase::kInconclusive};
+  const AnalysisRunner::Statistics& statistics = analysis_.statistics();
+  std::map<analysis::Phase, int> phases;
+  for (const auto& [id, entry] : analysis_.runs()) ++phases[entry.record.run.phase];
+  auto runs = Family("weir_analysis_runs", "Analysis runs at work, and kept ones that ended, by phase",
+                     MetricType::Gauge);
+  auto measurements = Family("weir_analysis_measurements_total", "Measurements of analysis runs, by outcome",
+                             MetricType::Counter);
+  for (const analysis::Phase phase : kRunPhases) {
+    const std::string word(analysis::PhaseName(phase));
+    AddGauge(runs, {{"phase", word}}, phases[phase]);
+    if (phase == analysis::Phase::kRunning) continue;
+    const auto found = statistics.measurements.find(phase);
+    prometheus::ClientMetric& metric = measurements.metric.emplace_back();
+    metric.label = {{"outcome", word}};
+    metric.counter.value = found == statistics.measurements.end() ? 0 : static_cast<double>(found->second);
+  }
+  auto errors = Family("weir_analysis_provider_errors_total",
+                       "Questions to a provider that ended in an error", MetricType::Counter);
+  auto latency = Family("weir_analysis_provider_duration_seconds",
+                        "From a question to a provider to its answer", MetricType::Histogram);
+  for (const char* provider : {"prometheus", "web"}) {
+    const auto found = statistics.providers.find(provider);
+    const AnalysisRunner::Statistics::Provider of =
+        found == statistics.providers.end() ? AnalysisRunner::Statistics::Provider{} : found->second;
+    prometheus::ClientMetric& error = errors.metric.emplace_back();
+    error.label = {{"provider", provider}};
+    error.counter.value = static_cast<double>(of.errors);
+    prometheus::ClientMetric& metric = latency.metric.emplace_back();
+    metric.label = {{"provider", provider}};
+    uint64_t cumulative = 0;
+    for (size_t i = 0; i < of.buckets.size(); ++i) {
+      cumulative += of.buckets[i];
+      const bool last = i == AnalysisRunner::Statistics::kLatencyBounds.size();
+      metric.histogram.bucket.push_back({cumulative, last ? std::numeric_limits<double>::infinity()
+                                                          : AnalysisRunner::Statistics::kLatencyBounds[i]});
+    }
+    metric.histogram.sample_count = cumulative;
+    metric.histogram.sample_sum = of.seconds;
+  }
+  families.push_back(std::move(runs));
+  families.push_back(std::move(measurements));
+  families.push_back(std::move(errors));
+  families.push_back(std::move(latency));
+  families.push_back(CounterFamily("weir_analysis_commit_failures_total",
+                                   "Times that analysis runs could not be written",
+                                   static_cast<double>(statistics.commit_failures)));
 }
 
 }  // namespace weir::app

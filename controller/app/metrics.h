@@ -8,6 +8,7 @@
 #include <prometheus/collectable.h>
 
 #include "controller/app/acks.h"
+#include "controller/app/analysis_runner.h"
 #include "controller/app/core.h"
 #include "controller/app/status.h"
 #include "controller/dispatch/dispatcher.h"
@@ -20,12 +21,14 @@ class Metrics final : public prometheus::Collectable {
  public:
   /// All must outlive it.
   Metrics(const Clock& clock, const Facts& facts, telemetry::Cluster& cluster,
-          const dispatch::Dispatcher& dispatcher, AckViews& acks, const webhooks::Sender& webhooks)
+          const dispatch::Dispatcher& dispatcher, AckViews& acks, const AnalysisRunner& analysis,
+          const webhooks::Sender& webhooks)
       : clock_(clock),
         facts_(facts),
         cluster_(cluster),
         dispatcher_(dispatcher),
         acks_(acks),
+        analysis_(analysis),
         webhooks_(webhooks) {}
 
   std::vector<prometheus::MetricFamily> Collect() const override;
@@ -34,6 +37,7 @@ class Metrics final : public prometheus::Collectable {
   void AddRollouts(std::vector<prometheus::MetricFamily>& families) const;
   void AddAgents(std::vector<prometheus::MetricFamily>& families) const;
   void AddDispatch(std::vector<prometheus::MetricFamily>& families) const;
+  void AddAnalysis(std::vector<prometheus::MetricFamily>& families) const;
   void AddTelemetry(std::vector<prometheus::MetricFamily>& families) const;
   void AddWebhooks(std::vector<prometheus::MetricFamily>& families) const;
 
@@ -42,6 +46,7 @@ class Metrics final : public prometheus::Collectable {
   telemetry::Cluster& cluster_;
   const dispatch::Dispatcher& dispatcher_;
   AckViews& acks_;
+  const AnalysisRunner& analysis_;
   const webhooks::Sender& webhooks_;
 };
 

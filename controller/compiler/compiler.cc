@@ -133,12 +133,14 @@ std::vector<Draft> DraftsOfRollout(const model::Rollout& rollout, const RolloutW
   return drafts;
 }
 
-/// The preview Service leads to the newest revision: the one being rolled out, else the active one.
+/// The preview Service leads to the newest revision: the one being rolled out, else the active one. The role
+/// says which, as agents report often on one that is on trial.
 std::vector<Draft> DraftsOfPreview(const model::Rollout& rollout, const RolloutWeights& published,
                                    const Slices& slices, AddressFamily family, const ServicePort& port) {
   const std::string& revision = published.canary.empty() ? published.stable : published.canary;
   if (revision.empty()) return {};
-  return {DraftOfRevision(rollout, revision, v1::ROLE_PREVIEW, 1, slices, family, port)};
+  const v1::Role role = published.canary.empty() ? v1::ROLE_ACTIVE : v1::ROLE_PREVIEW;
+  return {DraftOfRevision(rollout, revision, role, 1, slices, family, port)};
 }
 
 /// All but the variants.

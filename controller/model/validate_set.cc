@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "controller/analysis/metric.h"
+#include "controller/model/analysis_request.h"
 #include "controller/model/manifest.h"
 #include "controller/model/vip_index.h"
 #include "controller/model/yaml_reader.h"
@@ -107,32 +109,54 @@ class Checker {
     CheckExists("Rollout", rollout.key, "spec.service", rollout.service);
     CheckOwner("Rollout", rollout.key, "spec.service", rollout.service);
     if (!rollout.preview_service.empty()) CheckPreview(rollout);
-    RefuseAnalysis(rollout);
+    CheckAnalyses(rollout);
   }
 
-  /// Until the controller can carry out what the engine asks for.
-  void RefuseAnalysis(const Rollout& rollout) {
-    const auto refuse = [&](std::string_view field, std::string_view remedy) {
-      Add("Rollout", rollout.key, field,
-          Complaint("analysis", "it left out: Weir does not carry out analysis yet", remedy));
-    };
+  void CheckAnalyses(const Rollout& rollout) {
     const bool canary = !rollout.spec.blue_green;
     for (size_t i = 0; i < rollout.spec.steps.size(); ++i) {
-      if (!std::holds_alternative<engine::Analysis>(rollout.spec.steps[i])) continue;
-      if (canary) {
-        refuse(fmt::format("spec.strategy.canary.steps[{}].analysis", i),
-               "use a pause and promote or abort by hand");
-      } else {
-        refuse("spec.strategy.blueGreen.prePromotionAnalysis",
-               "use autoPromotionEnabled: false and promote by hand");
-      }
+      const auto* analysis = std::get_if<engine::Analysis>(&rollout.spec.steps[i]);
+      if (analysis == nullptr) continue;
+      CheckAnalysis(rollout,
+                    canary ? fmt::format("spec.strategy.canary.steps[{}].analysis", i)
+                           : "spec.strategy.blueGreen.prePromotionAnalysis",
+                    *analysis, /*background=*/false);
     }
     if (rollout.spec.background)
-      refuse("spec.strategy.canary.analysis", "use a pause and promote or abort by hand");
+      CheckAnalysis(rollout, "spec.strategy.canary.analysis", rollout.spec.background->analysis, true);
     if (!canary && rollout.spec.blue_green->post_promotion) {
-      refuse("spec.strategy.blueGreen.postPromotionAnalysis",
-             "watch the flip, and abort within scaleDownDelaySeconds");
+      CheckAnalysis(rollout, "spec.strategy.blueGreen.postPromotionAnalysis",
+                    *rollout.spec.blue_green->post_promotion, false);
     }
+  }
+
+  /// All that can be known of a run before there is one: which metrics it has.
+  void CheckAnalysis(const Rollout& rollout, std::string_view field, const engine::Analysis& analysis,
+                     bool background) {
+    analysis::RunRequest request = RequestOf(analysis);
+    request.background = background;
+    request.stable = "stable";
+    request.latest = "latest";
+    const auto metrics = analysis::ResolveRun(request, TemplatesOf(objects_, rollout.key.ns));
+    if (!metrics.ok()) return Add("Rollout", rollout.key, field, Message(metrics.status()));
+    for (const analysis::Metric& metric : *metrics) {
+      const auto* weir = std::get_if<analysis::WeirQuery>(&metric.provider);
+      if (weir == nullptr || weir->measure == analysis::Measure::kFailedConnects) continue;
+      if (AnyHttp({rollout.key.ns, rollout.service})) continue;
+      return Add(
+          "Rollout", rollout.key, field,
+          Complaint(fmt::format("metric {} over Service {}/{}, whose requests are not counted", metric.name,
+                                rollout.key.ns, rollout.service),
+                    "a Service that asks for HTTP",
+                    "give its port appProtocol: http, or the Service the annotation weir.dev/l7: http"));
+    }
+  }
+
+  /// True for a Service that is missing, which is a complaint of its own.
+  bool AnyHttp(const ObjectKey& key) const {
+    const auto service = objects_.services.find(key);
+    return service == objects_.services.end() ||
+           std::ranges::any_of(service->second.ports, &ServicePort::http);
   }
 
   void CheckPreview(const Rollout& rollout) {

@@ -32,6 +32,12 @@ CREATE TABLE nodes (name TEXT NOT NULL PRIMARY KEY, number INTEGER NOT NULL UNIQ
 CREATE TABLE facts (name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
 )sql";
 
+// Not of the first version 1; one that does not know the table leaves it alone.
+constexpr char kRunsTable[] = R"sql(
+CREATE TABLE IF NOT EXISTS runs (ns TEXT NOT NULL, rollout TEXT NOT NULL, id TEXT NOT NULL, json TEXT NOT NULL,
+  crc INTEGER NOT NULL, PRIMARY KEY (ns, rollout, id)) WITHOUT ROWID;
+)sql";
+
 constexpr char kControllerId[] = "controller_id";
 constexpr char kGeneration[] = "generation";
 constexpr char kDigest[] = "generation_digest";
@@ -182,6 +188,8 @@ class SqliteStore final : public Store {
 
  private:
   Status LoadFacts(Contents& contents);
+  Status LoadRuns(Contents& contents);
+  Status WriteRuns(const Batch& batch);
   Status Write(const Batch& batch);
   Status RowDamaged(std::string_view row) const {
     return Damaged(database_, fmt::format("checksum of {} does not fit", row));
@@ -248,7 +256,40 @@ Result<Contents> SqliteStore::Load() {
       return RowDamaged(fmt::format("node {}", name));
     contents.nodes.emplace(std::move(name), static_cast<uint32_t>(number));
   }
+  RETURN_IF_ERROR(LoadRuns(contents));
   return contents;
+}
+
+Status SqliteStore::LoadRuns(Contents& contents) {
+  ASSIGN_OR_RETURN(Statement runs, connection_.Prepare("SELECT ns, rollout, id, json, crc FROM runs"));
+  while (true) {
+    ASSIGN_OR_RETURN(auto row, runs.Step());
+    if (row == Statement::Row::kDone) return OkStatus();
+    RunKey key{runs.Text(0), runs.Text(1), runs.Text(2)};
+    std::string json = runs.Text(3);
+    if (runs.Integer(4) != Checksum({key.ns, key.rollout, key.id, json}))
+      return RowDamaged(fmt::format("run {} of rollout {}/{}", key.id, key.ns, key.rollout));
+    contents.runs.emplace(std::move(key), std::move(json));
+  }
+}
+
+Status SqliteStore::WriteRuns(const Batch& batch) {
+  if (batch.runs.empty()) return OkStatus();
+  ASSIGN_OR_RETURN(Statement put, connection_.Prepare("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)"));
+  ASSIGN_OR_RETURN(Statement erase,
+                   connection_.Prepare("DELETE FROM runs WHERE ns = ? AND rollout = ? AND id = ?"));
+  for (const auto& [key, json] : batch.runs) {
+    Statement& statement = json ? put : erase;
+    statement.Bind(1, key.ns);
+    statement.Bind(2, key.rollout);
+    statement.Bind(3, key.id);
+    if (json) {
+      statement.Bind(4, *json);
+      statement.Bind(5, Checksum({key.ns, key.rollout, key.id, *json}));
+    }
+    RETURN_IF_ERROR(statement.Run());
+  }
+  return OkStatus();
 }
 
 Status SqliteStore::Write(const Batch& batch) {
@@ -296,6 +337,7 @@ Status SqliteStore::Write(const Batch& batch) {
       RETURN_IF_ERROR(statement.Run());
     }
   }
+  RETURN_IF_ERROR(WriteRuns(batch));
   if (batch.generation) {
     RETURN_IF_ERROR(PutFact(connection_, kGeneration, std::to_string(batch.generation->number)));
     RETURN_IF_ERROR(PutFact(connection_, kDigest, batch.generation->digest));
@@ -364,8 +406,9 @@ Result<std::unique_ptr<Store>> Store::Open(const fs::path& directory) {
   RETURN_IF_ERROR(Annotate(connection.status(), fmt::format("open state database {}", database.string())));
   RETURN_IF_ERROR(CheckPages(*connection, database));
   Database* raw = &*connection;
-  for (const char* pragma : {"PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL"}) {
-    RETURN_IF_ERROR(Annotate(raw->Execute(pragma), fmt::format("open state database {}", database.string())));
+  for (const char* statement : {"PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", kRunsTable}) {
+    RETURN_IF_ERROR(
+        Annotate(raw->Execute(statement), fmt::format("open state database {}", database.string())));
   }
   auto store = std::make_unique<SqliteStore>(std::move(lock), *std::move(connection), database);
   RETURN_IF_ERROR(store->Init());

@@ -28,6 +28,12 @@ struct RolloutKey {
   auto operator<=>(const RolloutKey&) const = default;
 };
 
+/// A run of an analysis.
+struct RunKey {
+  std::string ns, rollout, id;
+  auto operator<=>(const RunKey&) const = default;
+};
+
 /// A generation and a digest of what agents hold under it: the same number never stands for two contents.
 struct GenerationMark {
   uint64_t number = 0;  // at most 2^63 - 1
@@ -41,6 +47,7 @@ struct Contents {
   std::map<RolloutKey, std::string> states;  // JSON
   std::map<std::string, uint32_t> nodes;     // dense numbers, by node name
   GenerationMark generation;
+  std::map<RunKey, std::string> runs;  // JSON
   bool operator==(const Contents&) const = default;
 };
 
@@ -50,8 +57,11 @@ struct Batch {
   std::map<RolloutKey, std::optional<std::string>> states;
   std::map<std::string, std::optional<uint32_t>> nodes;
   std::optional<GenerationMark> generation;
+  std::map<RunKey, std::optional<std::string>> runs;
 
-  bool empty() const { return objects.empty() && states.empty() && nodes.empty() && !generation; }
+  bool empty() const {
+    return objects.empty() && states.empty() && nodes.empty() && !generation && runs.empty();
+  }
 };
 
 class Store {

@@ -84,6 +84,8 @@ Counts FromMessage(const v1::Series& series) {
   counts[Counter::kOpened] = series.opened();
   counts[Counter::kClosed] = series.closed();
   counts[Counter::kFailed] = Sum(series.failed());
+  if (const auto canceled = series.failed().find("canceled"); canceled != series.failed().end())
+    counts[Counter::kCanceled] = canceled->second;
   counts[Counter::kBytesSent] = series.bytes_sent();
   counts[Counter::kBytesReceived] = series.bytes_received();
   counts[Counter::kRetransmits] = series.retransmits();

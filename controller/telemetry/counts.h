@@ -34,8 +34,9 @@ enum class Counter : size_t {
   kOpaque,             // connections of an HTTP service that were not read to their end
   kHttpConnections,    // with at least one response
   kErrorConnections,   // of these, with at least one 5xx
+  kCanceled,           // of the failed connects, those that the client itself gave up
 };
-constexpr size_t kCounters = 18;
+constexpr size_t kCounters = 19;
 
 struct Counts {
   std::array<uint64_t, kCounters> counters{};

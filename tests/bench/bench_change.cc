@@ -58,7 +58,7 @@ void BenchChange(const Settings& settings) {
   for (const uint32_t services : {1U, 10000U}) {
     Node node(fmt::format("change-{}", services));
     uint64_t generation = 1;
-    node.Apply(MakeChange(generation, services, {20, 80}, kEndpointsPerService, false));
+    node.Apply(MakeChange(generation, services, {20, 80}, kEndpointsPerService));
     std::deque<kernel_test::NetNamespace> namespaces(2);
     for (int load = 0; load <= 2; ++load) {
       std::deque<Worker> workers;

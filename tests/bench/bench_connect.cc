@@ -26,22 +26,24 @@ struct Contender {
   std::string system;
   uint32_t services = 1;
   bool direct = false;
-  bool udp = false;
+  bool tcp = true, udp = false;
   uint32_t per_service = kEndpointsPerService;
-  std::unique_ptr<Worker> worker;
-  std::vector<double> connect_us, first_byte_us, udp_us;  // medians, one per round
+  Node* node = nullptr;  // whose tracepoint is there while this one has its turn; the others' are not
+  std::string cgroup = {};
+  int netns_fd = -1;
+  std::unique_ptr<Worker> worker = {};
+  std::vector<double> connect_us = {}, first_byte_us = {}, udp_us = {};  // medians, one per round
 };
 
 class Field {
  public:
   explicit Field(const Settings& settings) : settings_(settings) {}
 
-  void Add(const std::string& system, uint32_t services, bool direct, bool udp, const std::string& cgroup,
-           int netns_fd, uint32_t per_service = kEndpointsPerService) {
-    Contender contender{
-        .system = system, .services = services, .direct = direct, .udp = udp, .per_service = per_service};
-    contender.worker =
-        std::make_unique<Worker>(fmt::format("{}/{}", system, services), netns_fd, cgroup, kCpu);
+  /// In a new namespace unless it names one.
+  void Add(Contender contender) {
+    if (contender.netns_fd < 0) contender.netns_fd = NewNamespace();
+    contender.worker = std::make_unique<Worker>(fmt::format("{}/{}", contender.system, contender.services),
+                                                contender.netns_fd, contender.cgroup, kCpu);
     contenders_.push_back(std::move(contender));
   }
 
@@ -51,11 +53,11 @@ class Field {
   void Measure() {
     for (uint32_t round = 0; round < settings_.rounds(); ++round) {
       for (size_t i = 0; i < contenders_.size(); ++i) {
-        MeasureTcp(contenders_[(i + round * 7) % contenders_.size()], round);
-      }
-      for (size_t i = 0; i < contenders_.size(); ++i) {
         Contender& contender = contenders_[(i + round * 7) % contenders_.size()];
+        if (contender.node != nullptr) contender.node->SetTracepoint(true);
+        if (contender.tcp) MeasureTcp(contender, round);
         if (contender.udp) MeasureUdp(contender, round);
+        if (contender.node != nullptr) contender.node->SetTracepoint(false);
       }
     }
   }
@@ -127,30 +129,59 @@ void BenchConnect(const Settings& settings) {
   if (mkdtemp(directory.data()) == nullptr) Die("mkdtemp " + directory);
 
   for (const uint32_t services : settings.sizes())
-    field.Add(kDirect, services, true, true, "", field.NewNamespace());
-  field.Add("direct, again", 1, true, true, "", field.NewNamespace());
+    field.Add({.system = kDirect, .services = services, .direct = true, .udp = true});
+  field.Add({.system = "direct, again", .direct = true, .udp = true});
+  const auto new_node = [&](const std::string& name, uint32_t services, const std::vector<uint32_t>& weights,
+                            uint32_t per_service, std::vector<Protocol> protocols) -> Node& {
+    Node& node = nodes.emplace_back("connect-" + name, 2);
+    node.Apply(MakeChange(1, services, weights, per_service, protocols));
+    node.SetTracepoint(false);
+    return node;
+  };
+  // A node for each protocol: one that has a service over UDP sees the packets of TCP as well.
   const auto add_weir = [&](const std::string& system, uint32_t services,
                             const std::vector<uint32_t>& weights, uint32_t per_service) {
-    Node& node =
-        nodes.emplace_back(fmt::format("connect-{}-{}-{}", services, weights.size(), per_service), 2);
-    node.Apply(MakeChange(1, services, weights, per_service, true));
-    field.Add(system, services, false, true, node.cgroup(), field.NewNamespace(), per_service);
+    for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp}) {
+      const bool tcp = protocol == Protocol::kTcp;
+      Node& node =
+          new_node(fmt::format("{}-{}-{}-{}", tcp ? "tcp" : "udp", services, weights.size(), per_service),
+                   services, weights, per_service, {protocol});
+      field.Add({.system = system,
+                 .services = services,
+                 .tcp = tcp,
+                 .udp = !tcp,
+                 .per_service = per_service,
+                 .node = &node,
+                 .cgroup = node.cgroup()});
+    }
   };
+  const uint32_t most = settings.sizes().back();
   for (const uint32_t services : settings.sizes()) add_weir("Weir 20/80", services, {20, 80}, 5);
-  field.Add("Weir, not a virtual address", settings.sizes().back(), true, true, nodes.back().cgroup(),
-            field.NewNamespace());
+  Node& both = new_node("both", most, {20, 80}, 5, {Protocol::kTcp, Protocol::kUdp});
+  field.Add({.system = "Weir 20/80, services over UDP beside",
+             .services = most,
+             .node = &both,
+             .cgroup = both.cgroup()});
+  Node& tcp_only = nodes[2 * (settings.sizes().size() - 1)];
+  field.Add({.system = "Weir, not a virtual address",
+             .services = most,
+             .direct = true,
+             .udp = true,
+             .node = &tcp_only,
+             .cgroup = tcp_only.cgroup()});
+  field.Add({.system = "Weir, not in its cgroup", .services = most, .direct = true, .node = &tcp_only});
   add_weir("Weir 20/30/50", 1, {20, 30, 50}, 5);
-  if (!settings.quick) add_weir("Weir 20/80, 100,000 endpoints", 10000, {20, 80}, 10);
+  if (!settings.quick) add_weir("Weir 20/80, 100,000 endpoints", most, {20, 80}, 10);
   for (const uint32_t services : settings.sizes()) {
     const int iptables = field.NewNamespace();
     const double iptables_s = LoadIptables(services, iptables, directory);
-    field.Add("kube-proxy iptables", services, false, false, "", iptables);
+    field.Add({.system = "kube-proxy iptables", .services = services, .netns_fd = iptables});
     const int nftables = field.NewNamespace();
     const double nftables_s = LoadNftables(services, nftables, directory);
-    field.Add("kube-proxy nftables", services, false, false, "", nftables);
+    field.Add({.system = "kube-proxy nftables", .services = services, .netns_fd = nftables});
     const int haproxy = field.NewNamespace();
     proxies.emplace_back(services, haproxy, directory);
-    field.Add("HAProxy TCP", services, false, false, "", haproxy);
+    field.Add({.system = "HAProxy TCP", .services = services, .netns_fd = haproxy});
     loads.push_back({std::to_string(services), Number(iptables_s), Number(nftables_s),
                      Number(proxies.back().start_seconds())});
   }

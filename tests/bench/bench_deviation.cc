@@ -44,7 +44,7 @@ void BenchDeviation(const Settings& settings) {
   if (mkdtemp(directory.data()) == nullptr) Die("mkdtemp " + directory);
   std::deque<kernel_test::NetNamespace> namespaces(4);
   Node node("deviation");
-  node.Apply(MakeChange(1, 1, {20, 80}, kEndpointsPerService, false));
+  node.Apply(MakeChange(1, 1, {20, 80}, kEndpointsPerService));
   LoadIptables(1, namespaces[1].fd(), directory);
   LoadNftables(1, namespaces[2].fd(), directory);
   const Haproxy haproxy(1, namespaces[3].fd(), directory);

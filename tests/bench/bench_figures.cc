@@ -49,7 +49,7 @@ void BenchFigures(const Settings& settings) {
   std::vector<std::vector<std::string>> rows;
   for (const uint32_t services : {100U, 1000U}) {
     Node node("figures-" + std::to_string(services));
-    datapath::Change change = MakeChange(1, services, {20, 80}, kEndpointsPerService, false);
+    datapath::Change change = MakeChange(1, services, {20, 80}, kEndpointsPerService);
     for (datapath::Frontend& frontend : change.upserts) frontend.http = true;
     node.Apply(change);
     FillMaps(node.bpffs(), 2 * services);

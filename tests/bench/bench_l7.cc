@@ -27,7 +27,7 @@ namespace {
 using kernel_test::Cgroup;
 
 datapath::Change OneService(bool http) {
-  datapath::Change change = MakeChange(1, 1, {20, 80}, kEndpointsPerService, false);
+  datapath::Change change = MakeChange(1, 1, {20, 80}, kEndpointsPerService);
   change.upserts[0].http = http;
   return change;
 }

@@ -14,7 +14,7 @@ namespace weir::bench {
 void BenchSync(const Settings& settings) {
   std::vector<double> times;
   double map_mib = 0;
-  const datapath::Change change = MakeChange(1, 10000, {20, 80}, 10, false);
+  const datapath::Change change = MakeChange(1, 10000, {20, 80}, 10);
   for (int repetition = 0; repetition < (settings.quick ? 3 : 9); ++repetition) {
     Node node(fmt::format("sync-{}", repetition));
     const auto begin = std::chrono::steady_clock::now();

@@ -12,7 +12,7 @@ void BenchThroughput(const Settings& settings) {
   {
     const Nginx nginx;
     Node node("throughput");
-    node.Apply(MakeChange(1, 1, {20, 80}, kEndpointsPerService, false));
+    node.Apply(MakeChange(1, 1, {20, 80}, kEndpointsPerService));
     for (int round = 0; round < (settings.quick ? 4 : 15); ++round) {
       for (int turn = 0; turn < 2; ++turn) {
         if ((round + turn) % 2 == 0) {

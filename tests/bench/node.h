@@ -6,6 +6,7 @@
 #include <string>
 
 #include "agent/datapath/kernel_datapath.h"
+#include "common/fd.h"
 #include "tests/kernel/harness/sandbox.h"
 
 namespace weir::bench {
@@ -21,11 +22,16 @@ class Node {
   datapath::KernelDatapath& datapath() { return *datapath_; }
   /// Applies, or aborts with the reason.
   void Apply(const datapath::Change& change);
+  /// The tracepoint sees the sockets of the whole machine, so every node that has it weighs on all that is
+  /// measured: of several nodes, only the one whose turn it is should. Nodes begin with it.
+  void SetTracepoint(bool attached);
 
  private:
   kernel_test::Cgroup cgroup_;
   std::string bpffs_;
   std::unique_ptr<datapath::KernelDatapath> datapath_;
+  UniqueFd tracepoint_program_;  // held from the first SetTracepoint(false) on
+  UniqueFd tracepoint_link_;
 };
 
 }  // namespace weir::bench

@@ -60,17 +60,18 @@ inline datapath::Frontend MakeFrontend(uint32_t service, const std::vector<uint3
   return frontend;
 }
 
-/// All services of one size, over TCP and, if `udp`, over UDP too.
+/// All services of one size, over each of the protocols.
 inline datapath::Change MakeChange(uint64_t generation, uint32_t services,
-                                   const std::vector<uint32_t>& weights, uint32_t per_service, bool udp) {
+                                   const std::vector<uint32_t>& weights, uint32_t per_service,
+                                   const std::vector<Protocol>& protocols = {Protocol::kTcp}) {
   datapath::Change change{.generation = generation,
                           .controller_id = "6f0d5a4e-2f0a-4f5e-9b6a-0d5a4e2f0a4f",
                           .full = true,
                           .upserts = {},
                           .removals = {}};
   for (uint32_t i = 0; i < services; ++i) {
-    change.upserts.push_back(MakeFrontend(i, weights, per_service, Protocol::kTcp));
-    if (udp) change.upserts.push_back(MakeFrontend(i, weights, per_service, Protocol::kUdp));
+    for (const Protocol protocol : protocols)
+      change.upserts.push_back(MakeFrontend(i, weights, per_service, protocol));
   }
   return change;
 }

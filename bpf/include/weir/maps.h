@@ -37,7 +37,7 @@
 #endif
 
 /* Grows with every change of a layout below; names the pin directory. */
-#define WEIR_SCHEMA_VERSION 2
+#define WEIR_SCHEMA_VERSION 3
 
 #define WEIR_MAX_VARIANTS 16
 #define WEIR_PAIR 2 /* variants that live in the split itself */
@@ -178,7 +178,7 @@ struct weir_sock {
   struct weir_endpoint endpoint;
   __u64 variant_id;
   __u64 generation;
-  __u64 connected_at_ns; /* TCP, once measured: when the SYN was about to be sent */
+  __u64 connect_ns;      /* TCP: when the SYN was about to be sent; once open, how long it took */
   __u32 service;
   __u32 variant; /* weir_variant.index */
   __u32 series;
@@ -187,14 +187,14 @@ struct weir_sock {
   /* What of the socket's own counters is in weir_stats already: moved on by compare-and-swap only. */
   __u64 sent_seen, received_seen;
   __u32 retransmits_seen;
-  __u32 pad2;
+  __u32 opened_counted; /* 0, or 1 from when it is in weir_stats as opened; by compare-and-swap too */
 };
 WEIR_STATIC_ASSERT(sizeof(struct weir_sock) == 104, "weir_sock");
 
 enum weir_sock_phase {
   WEIR_SOCK_CHOSEN,  /* connect() was given an endpoint; UDP stays here */
   WEIR_SOCK_PENDING, /* SYN sent */
-  WEIR_SOCK_OPEN,    /* established: counted as opened */
+  WEIR_SOCK_OPEN,    /* established: counted as opened by its end, or by the reader before */
   WEIR_SOCK_CLOSED,  /* counted as closed or failed */
 };
 

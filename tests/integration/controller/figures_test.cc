@@ -5,53 +5,10 @@
 
 #include "tests/integration/agent/http_get.h"
 #include "tests/integration/controller/controller_fixture.h"
+#include "tests/integration/controller/counted.h"
 
 namespace weir::testing {
 namespace {
-
-/// What a node counted of shop/checkout, cumulative.
-class Counted {
- public:
-  Counted() {
-    telemetry_.set_epoch("1");
-    telemetry_.set_series_epoch("1");
-    telemetry_.set_covers_ms(1000);
-  }
-  void Serve(const std::string& revision, uint64_t connections, uint64_t errors) {
-    v1::Series& series = Of(revision);
-    series.set_opened(series.opened() + connections);
-    series.set_closed(series.opened() - 1);  // one stays open
-    v1::HttpSeries& http = *series.mutable_http();
-    http.set_requests(http.requests() + connections);
-    if (http.responses().empty()) {
-      for (uint32_t code : {200, 500}) {
-        http.add_responses()->set_code(code);
-        http.mutable_responses()->rbegin()->mutable_latency()->set_first(44);  // up to 2 ms
-        http.mutable_responses()->rbegin()->mutable_latency()->add_counts(0);
-      }
-    }
-    Respond(*http.mutable_responses(0), connections - errors);
-    Respond(*http.mutable_responses(1), errors);
-  }
-  void SendBy(SimAgent& agent) const { agent.Send(telemetry_); }
-
- private:
-  v1::Series& Of(const std::string& revision) {
-    for (auto& series : *telemetry_.mutable_series()) {
-      if (series.key().revision() == revision) return series;
-    }
-    v1::Series& series = *telemetry_.add_series();
-    series.mutable_key()->set_namespace_("shop");
-    series.mutable_key()->set_service("checkout");
-    series.mutable_key()->set_revision(revision);
-    return series;
-  }
-  static void Respond(v1::HttpResponses& responses, uint64_t times) {
-    responses.mutable_latency()->set_counts(0, responses.latency().counts(0) + times);
-  }
-
-  v1::Telemetry telemetry_;
-};
 
 class FiguresTest : public ControllerTest {
  protected:

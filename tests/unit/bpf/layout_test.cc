@@ -1,4 +1,4 @@
-// The structs of maps.h have the same layout for g++ as in the BPF object's BTF.
+// The structs of maps.h and end.h have the same layout for g++ as in the BPF objects' BTF.
 #include <bpf/btf.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "weir/end.h"
 #include "weir/maps.h"
 
 namespace {
@@ -19,9 +20,11 @@ struct Member {
 
 class LayoutTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    btf_.reset(btf__parse(WEIR_SOCKET_OBJECT, nullptr));
-    ASSERT_NE(btf_, nullptr) << WEIR_SOCKET_OBJECT;
+  void SetUp() override { Parse(WEIR_SOCKET_OBJECT); }
+
+  void Parse(const char* object) {
+    btf_.reset(btf__parse(object, nullptr));
+    ASSERT_NE(btf_, nullptr) << object;
   }
 
   void Expect(const char* name, size_t size, const std::vector<Member>& members) {
@@ -99,10 +102,10 @@ TEST_F(LayoutTest, MatchesTheObject) {
           MEMBER(weir_http_sock, asked), MEMBER(weir_http_sock, pad2), MEMBER(weir_http_sock, parser)});
   Expect("weir_sock", sizeof(weir_sock),
          {MEMBER(weir_sock, vip), MEMBER(weir_sock, endpoint), MEMBER(weir_sock, variant_id),
-          MEMBER(weir_sock, generation), MEMBER(weir_sock, connected_at_ns), MEMBER(weir_sock, service),
+          MEMBER(weir_sock, generation), MEMBER(weir_sock, connect_ns), MEMBER(weir_sock, service),
           MEMBER(weir_sock, variant), MEMBER(weir_sock, series), MEMBER(weir_sock, phase),
           MEMBER(weir_sock, pad), MEMBER(weir_sock, sent_seen), MEMBER(weir_sock, received_seen),
-          MEMBER(weir_sock, retransmits_seen), MEMBER(weir_sock, pad2)});
+          MEMBER(weir_sock, retransmits_seen), MEMBER(weir_sock, opened_counted)});
   Expect("weir_udp_flow", sizeof(weir_udp_flow),
          {MEMBER(weir_udp_flow, vip), MEMBER(weir_udp_flow, endpoint), MEMBER(weir_udp_flow, variant_id),
           MEMBER(weir_udp_flow, endpoint_index), MEMBER(weir_udp_flow, current),
@@ -130,6 +133,14 @@ TEST_F(LayoutTest, MatchesTheObject) {
   Expect("weir_affinity", sizeof(weir_affinity),
          {MEMBER(weir_affinity, endpoint), MEMBER(weir_affinity, endpoint_index),
           MEMBER(weir_affinity, variant_id), MEMBER(weir_affinity, last_used_ns)});
+}
+
+TEST_F(LayoutTest, MatchesTheObjectThatEnds) {
+  ASSERT_NO_FATAL_FAILURE(Parse(WEIR_ENDING_OBJECT));
+  Expect("weir_end_key", sizeof(weir_end_key),
+         {MEMBER(weir_end_key, vip), MEMBER(weir_end_key, pad), MEMBER(weir_end_key, variant_id)});
+  Expect("weir_end", sizeof(weir_end),
+         {MEMBER(weir_end, order), MEMBER(weir_end, tcp), MEMBER(weir_end, udp)});
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ uint64_t UpTo(const datapath::Histogram& histogram, size_t bucket) {
 
 datapath::Histogram Random(std::mt19937& random) {
   datapath::Histogram histogram;
-  for (uint64_t& bucket : histogram.buckets) bucket = random() % 1000;
+  for (size_t i = 0; i < datapath::Histogram::kBuckets; ++i) histogram.buckets[i] = random() % 1000;
   return histogram;
 }
 

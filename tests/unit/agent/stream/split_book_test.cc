@@ -59,7 +59,8 @@ TEST(SplitBook, AtWork) {
       {"a rollout", {{"v1", 80, {}, Role::kStable}, {"v2", 20, {}, Role::kCanary}}, true},
       {"a preview", {{"v1", 100, {}, Role::kActive}, {"v2", 0, {}, Role::kPreview}}, true},
       {"a way back", {{"v2", 100, {}, Role::kActive}, {"v1", 0, {}, Role::kPrevious}}, true},
-      {"the preview Service at rest", {{"v1", 1, {}, Role::kPreview}}, false},
+      {"the preview Service", {{"v2", 1, {}, Role::kPreview}}, true},
+      {"the preview Service at rest", {{"v1", 1, {}, Role::kActive}}, false},
       {"a split at rest", {{"a", 100, {}, Role::kBackend}, {"b", 0, {}, Role::kBackend}}, false},
       {"a split", {{"a", 99, {}, Role::kBackend}, {"b", 1, {}, Role::kBackend}}, true},
   };

@@ -26,6 +26,7 @@ class MemoryStore final : public store::Store {
     Merge(batch.objects, contents.objects);
     Merge(batch.states, contents.states);
     Merge(batch.nodes, contents.nodes);
+    Merge(batch.runs, contents.runs);
     if (batch.generation) {
       EXPECT_GE(batch.generation->number, contents.generation.number);
       contents.generation = *batch.generation;
@@ -62,6 +63,12 @@ class Told final : public CoreListener {
                                 difference.upserts.size(), difference.removals.size()));
   }
   void OnRolloutChanged(const ObjectKey& key) override { lines.push_back("rollout " + model::ToString(key)); }
+  void OnAnalysis(const ObjectKey& key, const AnalysisEffect& effect) override {
+    const auto* start = std::get_if<engine::StartAnalysis>(&effect);
+    lines.push_back(
+        fmt::format("{} {} {}", start != nullptr ? "start" : "stop", model::ToString(key),
+                    start != nullptr ? start->run_id : std::get<engine::StopAnalysis>(effect).run_id));
+  }
   std::vector<std::string> Take() { return std::exchange(lines, {}); }
 
   std::vector<std::string> lines;

@@ -126,7 +126,7 @@ const Case kCases[] = {
       MakeSlice("b", "checkout", Revision("v2"), {"127.0.2.1"})},
      {{Key("checkout"), {"v2", "", 100, 0, "v1"}}},
      {"127.96.0.1:80/TCP checkout:http | active v2*100: 127.0.2.1:8080 | previous v1*0: 127.0.1.1:8080",
-      "127.96.0.7:8000/TCP preview:http | preview v2*1: 127.0.2.1:8080"}},
+      "127.96.0.7:8000/TCP preview:http | active v2*1: 127.0.2.1:8080"}},
     {"a third revision while one is kept; a preview without endpoints is empty",
      {kCheckout, kPreview, kBlueGreen, MakeSlice("a", "checkout", Revision("v1"), {"127.0.1.1"}),
       MakeSlice("b", "checkout", Revision("v2"), {"127.0.2.1"})},

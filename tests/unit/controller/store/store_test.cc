@@ -76,6 +76,8 @@ Batch SomeBatch() {
   batch.states[{"shop", "checkout"}] = "{}";
   batch.nodes["a"] = 0;
   batch.nodes["b"] = 1;
+  batch.runs[{"shop", "checkout", "v2-1-step-0"}] = "{}";
+  batch.runs[{"shop", "checkout", "v2-1-step-1"}] = "{}";
   batch.generation = GenerationMark{7, "seven"};
   return batch;
 }
@@ -102,6 +104,8 @@ TEST_F(StoreTest, HoldsWhatWasCommitted) {
     second.objects[{"Rollout", "shop", "checkout"}] = std::nullopt;
     second.states[{"shop", "checkout"}] = std::nullopt;
     second.nodes = {{"b", std::nullopt}, {"c", 2}};
+    second.runs[{"shop", "checkout", "v2-1-step-0"}] = "{...}";
+    second.runs[{"shop", "checkout", "v2-1-step-1"}] = std::nullopt;
     second.generation = GenerationMark{8, "eight"};
     ASSERT_TRUE(store->Commit(second).ok());
   }
@@ -110,8 +114,21 @@ TEST_F(StoreTest, HoldsWhatWasCommitted) {
   Contents expected;
   expected.objects[{"Service", "shop", "checkout"}] = "kind: Service # changed\n";
   expected.nodes = {{"a", 0}, {"c", 2}};
+  expected.runs[{"shop", "checkout", "v2-1-step-0"}] = "{...}";
   expected.generation = {8, "eight"};
   EXPECT_EQ(*contents, expected);
+}
+
+TEST_F(StoreTest, ADatabaseFromBeforeThereWereRunsIsTaken) {
+  {
+    auto store = OpenOrDie();
+    ASSERT_TRUE(store->Commit(SomeBatch()).ok());
+  }
+  Execute("DROP TABLE runs");
+  auto contents = OpenOrDie()->Load();
+  ASSERT_TRUE(contents.ok()) << contents.status();
+  EXPECT_EQ(contents->objects.size(), 2U);
+  EXPECT_TRUE(contents->runs.empty());
 }
 
 TEST_F(StoreTest, TheGenerationNeverGoesBackNorChangesItsContent) {
