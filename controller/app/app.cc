@@ -129,7 +129,10 @@ void App::OnPublished(uint64_t generation, const compiler::Difference& differenc
 
 void App::OnRolloutChanged(const ObjectKey& key) {
   store_error_.clear();
-  if (!core_.rollouts().contains(key)) analysis_.Forget(key);
+  if (!core_.rollouts().contains(key)) {
+    analysis_.Forget(key);
+    refusing_.erase(key);
+  }
   watches_.Changed({key.ns, key.name});
   OfferNotifications(key);
   ArmWake();
@@ -220,6 +223,12 @@ void App::Settle() {
     const AckView& view = acks_.For(object.ack_timeout);
     if (view.next_expiry() && (!expiry || *view.next_expiry() < *expiry)) expiry = view.next_expiry();
     if (entry.state.generation == 0) continue;
+    // The engine is not concerned, and tells nobody, where a node refuses what came after the rollout's
+    // weights.
+    if (auto refusing = view.Refusing(entry.state.generation); refusing != refusing_[key]) {
+      refusing_[key] = std::move(refusing);
+      watches_.Changed({key.ns, key.name});
+    }
     engine::Acks acks = view.For(entry.state.generation);
     if (acks != entry.state.acks) news.emplace_back(key, std::move(acks));
   }

@@ -214,7 +214,10 @@ Status BackendImpl::CheckRollout(const ObjectKey& key) const {
 
 v1::Rollout BackendImpl::StatusOf(const ObjectKey& key) {
   const model::Rollout& object = core_.objects().rollouts.at(key);
-  engine::Acks acks = acks_.For(object.ack_timeout).For(core_.rollouts().at(key).state.generation);
+  const uint64_t generation = core_.rollouts().at(key).state.generation;
+  const AckView& view = acks_.For(object.ack_timeout);
+  engine::Acks acks = view.For(generation);
+  acks.refusing = view.Refusing(generation);
   v1::Rollout status = RolloutStatus({core_, observed_}, key, acks);
   AddAnalyses(analysis_, key, core_.rollouts().at(key).state, status);
   return status;
