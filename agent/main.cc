@@ -1,8 +1,8 @@
 // weir-agent: one per node. Programs the kernel of this node with the splits its controller sends.
 //
 // Order of start: flags, capabilities, lock, HTTP listener, datapath (adopts what is pinned), capabilities
-// given up, stream. Order of shutdown: HTTP, stream, io_context, datapath; pins and links stay and go on
-// dividing.
+// given up (but for the thread that ends connections), stream. Order of shutdown: HTTP, stream, io_context,
+// datapath; pins and links stay and go on dividing.
 #include <malloc.h>
 #include <unistd.h>
 
@@ -21,6 +21,7 @@
 #include "agent/app/instance_lock.h"
 #include "agent/datapath/environment.h"
 #include "agent/datapath/kernel_datapath.h"
+#include "agent/datapath/kernel_ending.h"
 #include "common/flags.h"
 #include "common/log.h"
 #include "common/version.h"
@@ -129,6 +130,26 @@ Status Detach(const std::string& bpffs_dir) {
   return OkStatus();
 }
 
+/// Ends connections where this kernel and what was granted allow it; its thread begins here.
+std::unique_ptr<datapath::Ending> OpenEnding(const datapath::KernelDatapath& datapath,
+                                             const std::string& bpffs_dir) {
+  auto ending =
+      datapath::KernelEnding::Open(datapath.maps(), {.bpffs_dir = bpffs_dir, .on_thread_start = [] {
+                                                       // What could not be given up is reported for the other
+                                                       // threads.
+                                                       app::DropCapabilitiesButForNamespaces().IgnoreError();
+                                                     }});
+  if (!ending.ok()) {
+    LogWarn("open connections cannot be ended on this kernel", {{"error", ending.status()}});
+    return std::make_unique<datapath::NoEnding>(ending.status());
+  }
+  if (const auto missing = app::MissingForNamespaces(); !missing.empty()) {
+    LogWarn("open connections can be ended in the agent's own network namespace; others may be out of reach",
+            {{"missing", fmt::format("{}", fmt::join(missing, ","))}});
+  }
+  return *std::move(ending);
+}
+
 Status Run(Flags& flags) {
   if (flags.app.node_name.empty()) flags.app.node_name = HostName();
   flags.app.limits = {flags.datapath.max_services, flags.datapath.max_endpoints};
@@ -147,7 +168,8 @@ Status Run(Flags& flags) {
   boost::asio::io_context context;
   ASSIGN_OR_RETURN(auto http, app::App::Listen(context, flags.app));  // before anything in the kernel changes
   ASSIGN_OR_RETURN(const auto datapath, datapath::KernelDatapath::Open(flags.datapath));
-  app::App app(context, clock, *datapath, flags.app, std::move(http));
+  const auto ending = OpenEnding(*datapath, flags.datapath.bpffs_dir);
+  app::App app(context, clock, *datapath, flags.app, std::move(http), ending.get());
   ASSIGN_OR_RETURN(const std::vector<std::string> kept, app::DropCapabilities());
   LogInfo("agent started", {{"version", kVersion},
                             {"node", flags.app.node_name},

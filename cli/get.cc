@@ -1,9 +1,10 @@
-// get rollouts|splits|nodes|services|webhooks, once or watched.
+// get rollouts|splits|nodes|services|analysis|webhooks, once or watched.
 #include <CLI/CLI.hpp>
 #include <boost/json/serialize.hpp>
 #include <map>
 #include <thread>
 
+#include "cli/analysis.h"
 #include "cli/context.h"
 #include "cli/json.h"
 #include "cli/views.h"
@@ -53,7 +54,11 @@ class Getter {
   Result<int> Once() {
     ASSIGN_OR_RETURN(const Items items, Fetch());
     if (!flags_.name.empty() && items.empty()) return Missing();
-    Print(items);
+    if (run_ && (format_ == Format::kTable || format_ == Format::kWide)) {
+      PrintAnalysis(*run_, view_, context_.use_color(), context_.environment.out);
+    } else {
+      Print(items);
+    }
     return kExitOk;
   }
 
@@ -78,6 +83,7 @@ class Getter {
   std::vector<std::string> Header() const {
     if (flags_.kind == "rollouts") return RolloutHeader(view_);
     if (flags_.kind == "splits") return SplitHeader(view_);
+    if (flags_.kind == "analysis") return AnalysisHeader(view_);
     if (flags_.kind == "webhooks") return WebhookHeader(view_);
     return flags_.kind == "nodes" ? NodeHeader(view_) : ServiceHeader(view_);
   }
@@ -98,6 +104,14 @@ class Getter {
         items[s.namespace_() + "/" + s.service() + "/" + FrontendText(s.key())] = {
             s.service(), SplitRow(s, view_), ToJson(s)};
       }
+    } else if (flags_.kind == "analysis") {
+      ASSIGN_OR_RETURN(const auto response, client_.Call(&Stub::ListAnalysisRuns, request_));
+      for (const auto& r : response.runs()) {
+        // By begin within a rollout: names alone would have attempt 10 before 2.
+        items[fmt::format("{}/{}/{:020}/{}", r.namespace_(), r.rollout(), r.started_unix_ms(), r.name())] = {
+            r.name(), AnalysisRow(r, view_), ToJson(r)};
+      }
+      if (!flags_.name.empty() && response.runs_size() == 1) run_ = response.runs(0);
     } else if (flags_.kind == "nodes") {
       ASSIGN_OR_RETURN(const auto response, client_.Call(&Stub::ListNodes, v1::ListNodesRequest()));
       for (const auto& n : response.nodes()) {
@@ -257,6 +271,7 @@ class Getter {
   Format format_;
   ViewOptions view_;
   v1::ListRequest request_;
+  std::optional<v1::AnalysisRun> run_;  // the only one of a name: shown in full
   Items shown_;
   size_t lines_on_screen_ = 0;
   std::optional<Table> lines_;
@@ -265,10 +280,12 @@ class Getter {
 /// Spellings people are used to, to the one the code uses.
 const std::map<std::string, std::string>& Kinds() {
   static const auto& kinds = *new std::map<std::string, std::string>{
-      {"rollouts", "rollouts"}, {"rollout", "rollouts"}, {"ro", "rollouts"},  {"splits", "splits"},
-      {"split", "splits"},      {"nodes", "nodes"},      {"node", "nodes"},   {"no", "nodes"},
-      {"services", "services"}, {"service", "services"}, {"svc", "services"}, {"webhooks", "webhooks"},
-      {"webhook", "webhooks"}};
+      {"rollouts", "rollouts"},    {"rollout", "rollouts"},  {"ro", "rollouts"},
+      {"splits", "splits"},        {"split", "splits"},      {"nodes", "nodes"},
+      {"node", "nodes"},           {"no", "nodes"},          {"services", "services"},
+      {"service", "services"},     {"svc", "services"},      {"webhooks", "webhooks"},
+      {"webhook", "webhooks"},     {"analysis", "analysis"}, {"analysisruns", "analysis"},
+      {"analysisrun", "analysis"}, {"ar", "analysis"}};
   return kinds;
 }
 
@@ -276,16 +293,19 @@ const std::map<std::string, std::string>& Kinds() {
 
 void AddGetCommand(CLI::App& app, Context& context) {
   auto flags = std::make_shared<GetFlags>();
-  CLI::App* get = app.add_subcommand("get", "Show objects: rollouts, splits, nodes, services or webhooks");
+  CLI::App* get = app.add_subcommand(
+      "get", "Show objects: rollouts, splits, nodes, services, runs of analyses or webhooks");
   get->add_option("kind", flags->kind, "what to show")
-      ->type_name("KIND:{rollouts,splits,nodes,services,webhooks}")
+      ->type_name("KIND:{rollouts,splits,nodes,services,analysis,webhooks}")
       ->required()
       ->check([](const std::string& word) {
-        return Kinds().contains(word)
-                   ? ""
-                   : word + ": no such kind; expected rollouts, splits, nodes, services or webhooks";
+        return Kinds().contains(word) ? ""
+                                      : word +
+                                            ": no such kind; expected rollouts, splits, nodes, services, "
+                                            "analysis or webhooks";
       });
-  get->add_option("name", flags->name, "only the one of this name")->type_name("NAME");
+  get->add_option("name", flags->name, "only the one of this name; runs of analyses also by their rollout's")
+      ->type_name("NAME");
   get->add_option("-o,--output", flags->format, "how to show it")
       ->check(CLI::IsMember({"wide", "json", "yaml", "name"}));
   get->add_flag("-w,--watch", flags->watch, "go on and show each change");

@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <boost/json/serialize.hpp>
 
+#include "cli/analysis.h"
 #include "cli/context.h"
 #include "cli/json.h"
 #include "cli/views.h"
@@ -83,7 +84,14 @@ void PrintDetails(const v1::Rollout& rollout, bool use_color, std::ostream& out)
   line("Generation:", NodesText(rollout),
        rollout.nodes_acked() < rollout.nodes_desired() || rollout.nodes_refusing_size() > 0 ? Color::kYellow
                                                                                             : Color::kNone);
+  if (rollout.has_ended())
+    line("Ended:", rollout.ended().text(),
+         rollout.ended().left() > 0 || rollout.ended().troubles_size() > 0 ? Color::kYellow : Color::kNone);
   if (rollout.steps_size() > 0) PrintSteps(rollout, use_color, out);
+  for (const v1::AnalysisSummary& run : rollout.analyses()) {
+    line("Analysis:", fmt::format("{}, {}: {}", run.name(), run.phase(), run.message()),
+         OutcomeColor(run.phase()));
+  }
   if (rollout.variants_size() > 0) {
     Table table({"VARIANT", "ROLE", "WEIGHT", "READY", "CONNECTIONS"}, use_color);
     std::vector<Row> rows;

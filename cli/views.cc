@@ -160,7 +160,7 @@ std::string FrontendText(const v1::FrontendKey& key) {
 std::vector<std::string> RolloutHeader(const ViewOptions& options) {
   std::vector<std::string> header{"NAME",   "PHASE", "STEP",       "WEIGHT",  "REVISION",
                                   "STABLE", "NODES", "GENERATION", "UPDATED", "MESSAGE"};
-  if (options.wide) header.insert(header.end(), {"SERVICE", "OBSERVED", "BEHIND", "REFUSING"});
+  if (options.wide) header.insert(header.end(), {"SERVICE", "OBSERVED", "BEHIND", "REFUSING", "ENDED"});
   return WithNamespace(std::move(header), options);
 }
 
@@ -181,7 +181,8 @@ Row RolloutRow(const v1::Rollout& rollout, const ViewOptions& options) {
     Append(row, {{rollout.service()},
                  {PerVariant(rollout.variants(), [](const auto& v) { return v.connections_observed(); })},
                  {Joined(rollout.nodes_behind(), ","), Color::kYellow},
-                 {Joined(rollout.nodes_refusing(), "; "), Color::kRed}});
+                 {Joined(rollout.nodes_refusing(), "; "), Color::kRed},
+                 {rollout.has_ended() ? rollout.ended().text() : ""}});
   }
   return WithNamespace(std::move(row), rollout.namespace_(), options);
 }

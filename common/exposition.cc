@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 namespace weir {
@@ -113,10 +112,7 @@ constexpr size_t kFirstRoom = 4096;
 constexpr size_t kMaxDigits = 20;  // of a uint64_t
 
 /// There must be room; returns where the text ends.
-char* Put(char* to, std::string_view text) {
-  std::memcpy(to, text.data(), text.size());
-  return to + text.size();
-}
+char* Put(char* to, std::string_view text) { return std::copy(text.begin(), text.end(), to); }
 
 char* Put(char* to, uint64_t value) { return std::to_chars(to, to + kMaxDigits, value).ptr; }
 

@@ -63,15 +63,20 @@ Result<std::unique_ptr<HttpServer>> App::Listen(boost::asio::io_context& context
 }
 
 App::App(boost::asio::io_context& context, const Clock& clock, datapath::Datapath& datapath,
-         const Options& options, std::unique_ptr<HttpServer> http)
-    : metrics_(options.node_name, datapath),
+         const Options& options, std::unique_ptr<HttpServer> http, datapath::Ending* ending)
+    : no_ending_(FailedPrecondition("this agent runs without the means to end connections")),
+      orders_(context, datapath, ending != nullptr ? *ending : no_ending_),
+      metrics_(options.node_name, datapath),
+      ending_metrics_(orders_),
       client_(
           context, clock, datapath, metrics_,
           [controller = options.controller, tls = options.tls] { return MakeChannel(controller, tls); },
           SystemRandom(), ClientOptions(options)),
       figure_metrics_(datapath, client_.book(), metrics_, options.figures),
       http_(std::move(http)) {
-  http_->Handle("/metrics", MetricsHandler({&metrics_, &process_metrics_}, {&figure_metrics_}));
+  client_.set_companion(&orders_);
+  http_->Handle("/metrics",
+                MetricsHandler({&metrics_, &ending_metrics_, &process_metrics_}, {&figure_metrics_}));
   http_->Handle("/healthz", [&datapath](const HttpRequest&) { return health::Healthz(datapath); });
   http_->Handle("/readyz", [this, &datapath](const HttpRequest&) {
     return health::Readyz(datapath, {client_.synced(), client_.connected(), client_.last_error()});

@@ -8,7 +8,10 @@
 #include <string>
 
 #include "agent/datapath/datapath.h"
+#include "agent/datapath/ending.h"
+#include "agent/ending/orders.h"
 #include "agent/metrics/agent_metrics.h"
+#include "agent/metrics/ending_metrics.h"
 #include "agent/metrics/figure_metrics.h"
 #include "agent/stream/client.h"
 #include "common/clock.h"
@@ -34,8 +37,9 @@ class App {
   static Result<std::unique_ptr<HttpServer>> Listen(boost::asio::io_context& context, const Options& options);
 
   /// `http` from Listen(). The references must outlive the app.
+  /// `ending`: null where connections cannot be ended at all.
   App(boost::asio::io_context& context, const Clock& clock, datapath::Datapath& datapath,
-      const Options& options, std::unique_ptr<HttpServer> http);
+      const Options& options, std::unique_ptr<HttpServer> http, datapath::Ending* ending = nullptr);
 
   /// Dials the controller; gRPC's threads begin here.
   void Start() { client_.Start(); }
@@ -46,7 +50,10 @@ class App {
   std::string http_address() const { return http_->address(); }
 
  private:
+  datapath::NoEnding no_ending_;
+  ending::Orders orders_;
   metrics::AgentMetrics metrics_;
+  metrics::EndingMetrics ending_metrics_;
   ProcessMetrics process_metrics_;
   stream::Client client_;
   metrics::FigureMetrics figure_metrics_;

@@ -34,18 +34,7 @@ Status NarrowBoundingSet(const std::vector<cap_value_t>& keep) {
   return OkStatus();
 }
 
-}  // namespace
-
-Result<std::vector<std::string>> DropCapabilities() {
-  const Caps held(cap_get_proc(), cap_free);
-  if (!held) return ErrnoStatus(errno, "read this process's capabilities");
-  std::vector<cap_value_t> keep;
-  for (const cap_value_t capability : {CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON}) {
-    if (IsPermitted(held, capability)) keep.push_back(capability);
-  }
-  const bool stands_in = !IsPermitted(held, CAP_BPF) || !IsPermitted(held, CAP_PERFMON);
-  if (stands_in && IsPermitted(held, CAP_SYS_ADMIN)) keep.push_back(CAP_SYS_ADMIN);
-
+Result<std::vector<std::string>> KeepOnly(const Caps& held, const std::vector<cap_value_t>& keep) {
   if (IsPermitted(held, CAP_SETPCAP)) RETURN_IF_ERROR(NarrowBoundingSet(keep));
   if (cap_reset_ambient() != 0) return ErrnoStatus(errno, "clear the ambient capabilities");
   const Caps wanted(cap_init(), cap_free);
@@ -61,6 +50,43 @@ Result<std::vector<std::string>> DropCapabilities() {
   names.reserve(keep.size());
   for (const cap_value_t capability : keep) names.push_back(Name(capability));
   return names;
+}
+
+/// Those of `wanted` that are permitted.
+std::vector<cap_value_t> Granted(const Caps& held, std::initializer_list<cap_value_t> wanted) {
+  std::vector<cap_value_t> granted;
+  for (const cap_value_t capability : wanted) {
+    if (IsPermitted(held, capability)) granted.push_back(capability);
+  }
+  return granted;
+}
+
+Status CannotRead() { return ErrnoStatus(errno, "read this process's capabilities"); }
+
+}  // namespace
+
+Result<std::vector<std::string>> DropCapabilities() {
+  const Caps held(cap_get_proc(), cap_free);
+  if (!held) return CannotRead();
+  std::vector<cap_value_t> keep = Granted(held, {CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON});
+  const bool stands_in = !IsPermitted(held, CAP_BPF) || !IsPermitted(held, CAP_PERFMON);
+  if (stands_in && IsPermitted(held, CAP_SYS_ADMIN)) keep.push_back(CAP_SYS_ADMIN);
+  return KeepOnly(held, keep);
+}
+
+Result<std::vector<std::string>> DropCapabilitiesButForNamespaces() {
+  const Caps held(cap_get_proc(), cap_free);
+  if (!held) return CannotRead();
+  return KeepOnly(held, Granted(held, {CAP_BPF, CAP_SYS_ADMIN, CAP_SYS_PTRACE}));
+}
+
+std::vector<std::string> MissingForNamespaces() {
+  const Caps held(cap_get_proc(), cap_free);
+  std::vector<std::string> missing;
+  for (const cap_value_t capability : {CAP_SYS_ADMIN, CAP_SYS_PTRACE}) {
+    if (!held || !IsPermitted(held, capability)) missing.push_back(Name(capability));
+  }
+  return missing;
 }
 
 }  // namespace weir::app

@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "agent/datapath/datapath.h"
@@ -60,6 +61,21 @@ class Ending {
   /// One pass: ends all there is to end, in every network namespace that can be entered. `done` is called on
   /// another thread, once, unless the object is destroyed before. Passes run one after the other.
   virtual void Sweep(std::function<void(Swept)> done) = 0;
+};
+
+/// On a node that cannot.
+class NoEnding final : public Ending {
+ public:
+  explicit NoEnding(Status why) : why_(std::move(why)) {}
+  Status Able() const override { return why_; }
+  Status Order(const std::string&, const std::vector<EndTarget>&) override { return why_; }
+  Status Void(const std::string&) override { return OkStatus(); }
+  Status VoidAllBut(const std::set<std::string>&) override { return OkStatus(); }
+  Result<EndCounts> Count(const std::string&) const override { return EndCounts{}; }
+  void Sweep(std::function<void(Swept)> done) override { done({}); }
+
+ private:
+  Status why_;
 };
 
 }  // namespace weir::datapath

@@ -69,19 +69,4 @@ class KernelEnding final : public Ending {
   std::thread thread_;
 };
 
-/// On a node that cannot.
-class NoEnding final : public Ending {
- public:
-  explicit NoEnding(Status why) : why_(std::move(why)) {}
-  Status Able() const override { return why_; }
-  Status Order(const std::string&, const std::vector<EndTarget>&) override { return why_; }
-  Status Void(const std::string&) override { return OkStatus(); }
-  Status VoidAllBut(const std::set<std::string>&) override { return OkStatus(); }
-  Result<EndCounts> Count(const std::string&) const override { return EndCounts{}; }
-  void Sweep(std::function<void(Swept)> done) override { done({}); }
-
- private:
-  Status why_;
-};
-
 }  // namespace weir::datapath

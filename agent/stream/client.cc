@@ -59,7 +59,7 @@ void Client::Stop(std::function<void()> done) {
   const State before = std::exchange(state_, State::kStopped);
   life_timer_.cancel();
   telemetry_timer_.cancel();
-  if (before == State::kWelcomed) observer_.Connected(false);
+  if (before == State::kWelcomed) Disconnected();
   if (!connection_) {
     boost::asio::post(context_, std::move(done));
     return;
@@ -94,6 +94,9 @@ void Client::SendHello() {
   hello->set_agent_version(std::string(kVersion));
   hello->set_kernel_release(options_.kernel_release);
   for (std::string& ability : datapath_.Abilities()) hello->add_abilities(std::move(ability));
+  if (companion_ != nullptr) {
+    for (std::string& ability : companion_->Abilities()) hello->add_abilities(std::move(ability));
+  }
   hello->set_generation_held(datapath_.Generation());
   controller_id_said_ = full_wanted_ ? std::string() : datapath_.ControllerId();
   hello->set_controller_id_held(controller_id_said_);
@@ -115,6 +118,8 @@ void Client::OnMessage(v1::ControllerMessage& message) {
       return OnWelcome(message.welcome());
     case v1::ControllerMessage::kUpdate:
       return OnUpdate(message.update());
+    case v1::ControllerMessage::kEndOrders:
+      return OnEndOrders(message.end_orders());
     case v1::ControllerMessage::kHeartbeat:    // its arrival was noted
     case v1::ControllerMessage::KIND_NOT_SET:  // from a later controller
       return;
@@ -140,6 +145,11 @@ void Client::OnWelcome(const v1::Welcome& welcome) {
   pacer_.Reset();
   series_pacer_.Reset();
   observer_.Connected(true);
+  if (companion_ != nullptr) {
+    companion_->Welcomed(controller_id_, [this](v1::AgentMessage message) {
+      if (connection_) connection_->Send(std::move(message));
+    });
+  }
   LogInfo("connected", {{"controller", controller_id_},
                         {"node_number", welcome.node_number()},
                         {"generation_held", held},
@@ -164,6 +174,12 @@ void Client::OnUpdate(const v1::Update& update) {
   }
   ApplyPending();
   Nack(complete.generation, complete.change.status());
+}
+
+void Client::OnEndOrders(const v1::EndOrders& orders) {
+  if (state_ != State::kWelcomed) return End(reason::kProtocol, "orders before the welcome");
+  ApplyPending();  // what came before is what they build upon
+  if (companion_ != nullptr) companion_->OnEndOrders(orders);
 }
 
 void Client::ApplyPending() {
@@ -196,6 +212,7 @@ Status Client::Apply(const datapath::Change& change) {
     return OkStatus();  // the controller says that we are up to date
   }
   const MonotonicTime start = clock_.Now();
+  if (companion_ != nullptr) companion_->BeforeApply(change);
   Status status = datapath_.Apply(change);
   observer_.Applied(clock_.Now() - start, status);
   if (status.ok()) book_.Applied(change);
@@ -203,6 +220,7 @@ Status Client::Apply(const datapath::Change& change) {
     synced_ = true;
     full_wanted_ = false;
   }
+  if (companion_ != nullptr) companion_->AfterApply();
   return status;
 }
 
@@ -282,7 +300,7 @@ std::optional<datapath::Figures> Client::ReadFigures() {
 
 void Client::End(std::string_view why, std::string message) {
   if (state_ != State::kDialled && state_ != State::kWelcomed) return;
-  if (state_ == State::kWelcomed) observer_.Connected(false);
+  if (state_ == State::kWelcomed) Disconnected();
   state_ = State::kClosing;
   end_reason_ = why;
   last_error_ = std::move(message);
@@ -294,11 +312,16 @@ void Client::End(std::string_view why, std::string message) {
 void Client::OnDone(const grpc::Status& status) {
   connection_.reset();
   if (state_ == State::kStopped) return std::exchange(stop_done_, nullptr)();
-  if (state_ == State::kWelcomed) observer_.Connected(false);
+  if (state_ == State::kWelcomed) Disconnected();
   if (state_ != State::kClosing) {
     last_error_ = status.ok() ? "the controller ended the stream" : status.error_message();
   }
   Reconnect();
+}
+
+void Client::Disconnected() {
+  observer_.Connected(false);
+  if (companion_ != nullptr) companion_->Gone();
 }
 
 void Client::Reconnect() {

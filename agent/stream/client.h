@@ -19,6 +19,7 @@
 
 #include "agent/datapath/datapath.h"
 #include "agent/stream/assembler.h"
+#include "agent/stream/companion.h"
 #include "agent/stream/connection.h"
 #include "agent/stream/split_book.h"
 #include "agent/stream/telemetry.h"
@@ -74,6 +75,9 @@ class Client {
   /// Before Start(), or after Stop()'s `done`.
   ~Client();
 
+  /// Before Start(); outlives the client. None: orders are ignored.
+  void set_companion(Companion* companion) { companion_ = companion; }
+
   void Start();
   /// Ends the stream; `done` is called on the io_context, which must run until then.
   void Stop(std::function<void()> done);
@@ -96,8 +100,10 @@ class Client {
   void OnMessage(v1::ControllerMessage& message);
   void OnWelcome(const v1::Welcome& welcome);
   void OnUpdate(const v1::Update& update);
+  void OnEndOrders(const v1::EndOrders& orders);
   void OnDone(const grpc::Status& status);
   void End(std::string_view why, std::string message);
+  void Disconnected();
   void Reconnect();
 
   void ApplyPending();
@@ -117,6 +123,7 @@ class Client {
   const Clock& clock_;
   datapath::Datapath& datapath_;
   Observer& observer_;
+  Companion* companion_ = nullptr;
   ChannelFactory channels_;
   Options options_;
   Backoff backoff_;

@@ -39,6 +39,11 @@ void Connection::Send(v1::AgentMessage message) {
     if (std::count_if(queue_.begin(), queue_.end(), is_nack) >= static_cast<ptrdiff_t>(kMaxQueuedNacks)) {
       queue_.erase(std::find_if(queue_.begin(), queue_.end(), is_nack));
     }
+  } else if (kind == v1::AgentMessage::kEnded) {
+    // The same order's newer answer says more.
+    std::erase_if(queue_, [&](const auto& queued) {
+      return queued.has_ended() && queued.ended().id() == message.ended().id();
+    });
   } else if (kind != v1::AgentMessage::kTelemetry) {
     // An ack does not overtake a nack: what was acked before it says what the next delta may build upon.
     const auto from = kind == v1::AgentMessage::kAck

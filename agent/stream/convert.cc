@@ -211,7 +211,9 @@ v1::Series FromSeries(const datapath::Series& series) {
 
 std::vector<v1::AgentMessage> FromReport(const TelemetryReport& report, size_t max_bytes) {
   std::vector<v1::AgentMessage> parts;
-  if (report.counts == nullptr && report.series.empty()) return parts;
+  // Figures that were looked at and had nothing new are told too: the controller waits for no node longer
+  // than it must, as what it decides depends on the latest second of all.
+  if (report.counts == nullptr && report.series.empty() && report.series_epoch.empty()) return parts;
   size_t bytes = 0;
   std::chrono::milliseconds covers{0};  // of the present part
   const auto begin = [&]() -> v1::Telemetry& {

@@ -27,7 +27,9 @@ v1::Series FromSeries(const datapath::Series& series);
 
 /// What one report says, in messages of at most about `max_bytes` (one series more, and the splits), and each
 /// of series that were looked at at the same time before: that is what `covers_ms` says. `counts` null:
-/// nothing of the splits; else they come with the last part. Empty when there is nothing to say.
+/// nothing of the splits; else they come with the last part. `series_epoch` empty: figures were not looked
+/// at; where they were, and nothing in them is new, that is a message too. Empty when there is nothing to
+/// say.
 struct TelemetryReport {
   std::string epoch;  // of the counts
   const std::vector<datapath::SplitCount>* counts = nullptr;

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "common/status.h"
+#include "controller/api/manifests.h"
 #include "weir/v1/rollouts.pb.h"
 
 namespace weir::api {
@@ -21,8 +22,9 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
-  virtual Result<v1::ApplyResponse> Apply(const v1::ApplyRequest& request) = 0;
-  virtual Result<v1::DeleteResponse> Delete(const v1::DeleteRequest& request) = 0;
+  /// `manifests`: what ReadManifests() made of request.files().
+  virtual Result<v1::ApplyResponse> Apply(const v1::ApplyRequest& request, Manifests manifests) = 0;
+  virtual Result<v1::DeleteResponse> Delete(const v1::DeleteRequest& request, Manifests manifests) = 0;
   virtual Result<v1::Rollout> GetRollout(const v1::ObjectName& request) = 0;
   virtual Result<v1::ListRolloutsResponse> ListRollouts(const v1::ListRequest& request) = 0;
   virtual Result<v1::Rollout> Promote(const v1::PromoteRequest& request) = 0;

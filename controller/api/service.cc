@@ -20,6 +20,10 @@ std::string Fit(std::string message) {
          fmt::format("\n... and {} more lines; weirctl lint shows all", std::max<ptrdiff_t>(left_out, 1));
 }
 
+grpc::Status TooLate() {
+  return {grpc::StatusCode::CANCELLED, "the client went, or its deadline passed; nothing was done"};
+}
+
 }  // namespace
 
 grpc::Status ToGrpc(const Status& status) {
@@ -33,15 +37,41 @@ WeirServiceImpl::Unary* WeirServiceImpl::Post(Call* call, const Request* request
                                               Result<Response> (Backend::*answer)(const Request&)) {
   Unary* reactor = call->DefaultReactor();
   boost::asio::post(context_, [this, call, request, response, reactor, answer] {
-    if (call->IsCancelled()) {
-      return reactor->Finish(
-          {grpc::StatusCode::CANCELLED, "the client went, or its deadline passed; nothing was done"});
-    }
+    if (call->IsCancelled()) return reactor->Finish(TooLate());
     Result<Response> result = (backend_.*answer)(*request);
     if (result.ok()) *response = *std::move(result);
     reactor->Finish(ToGrpc(result.status()));
   });
   return reactor;
+}
+
+template <typename Request, typename Response>
+WeirServiceImpl::Unary* WeirServiceImpl::PostManifests(Call* call, const Request* request, Response* response,
+                                                       Result<Response> (Backend::*answer)(const Request&,
+                                                                                           Manifests)) {
+  Unary* reactor = call->DefaultReactor();
+  boost::asio::post(reader_, [this, call, request, response, reactor, answer] {
+    if (call->IsCancelled()) return reactor->Finish(TooLate());
+    auto manifests = std::make_shared<Result<Manifests>>(ReadManifests(request->files()));
+    if (!manifests->ok()) return reactor->Finish(ToGrpc(manifests->status()));
+    boost::asio::post(context_, [this, call, request, response, reactor, answer, manifests] {
+      if (call->IsCancelled()) return reactor->Finish(TooLate());
+      Result<Response> result = (backend_.*answer)(*request, *std::move(*manifests));
+      if (result.ok()) *response = *std::move(result);
+      reactor->Finish(ToGrpc(result.status()));
+    });
+  });
+  return reactor;
+}
+
+WeirServiceImpl::Unary* WeirServiceImpl::Apply(Call* call, const v1::ApplyRequest* request,
+                                               v1::ApplyResponse* response) {
+  return PostManifests(call, request, response, &Backend::Apply);
+}
+
+WeirServiceImpl::Unary* WeirServiceImpl::Delete(Call* call, const v1::DeleteRequest* request,
+                                                v1::DeleteResponse* response) {
+  return PostManifests(call, request, response, &Backend::Delete);
 }
 
 #define WEIR_UNARY(Name, Request, Response)                                             \
@@ -50,8 +80,6 @@ WeirServiceImpl::Unary* WeirServiceImpl::Post(Call* call, const Request* request
     return Post(call, request, response, &Backend::Name);                               \
   }
 
-WEIR_UNARY(Apply, ApplyRequest, ApplyResponse)
-WEIR_UNARY(Delete, DeleteRequest, DeleteResponse)
 WEIR_UNARY(GetRollout, ObjectName, Rollout)
 WEIR_UNARY(ListRollouts, ListRequest, ListRolloutsResponse)
 WEIR_UNARY(Promote, PromoteRequest, Rollout)

@@ -1,7 +1,8 @@
-// weir.v1.WeirService over gRPC's callback API: each call is posted to the io_context and answered there.
+// weir.v1.WeirService over gRPC's callback API: each call is answered on the io_context.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/thread_pool.hpp>
 
 #include "controller/api/backend.h"
 #include "controller/api/figures_watch.h"
@@ -55,10 +56,17 @@ class WeirServiceImpl final : public v1::WeirService::CallbackService {
   Unary* Post(Call* call, const Request* request, Response* response,
               Result<Response> (Backend::*answer)(const Request&));
 
+  /// The same for calls with manifests, which are read before, one call after the other, on a thread of their
+  /// own: thousands take seconds, and the io_context's thread is who keeps the agents.
+  template <typename Request, typename Response>
+  Unary* PostManifests(Call* call, const Request* request, Response* response,
+                       Result<Response> (Backend::*answer)(const Request&, Manifests));
+
   boost::asio::io_context& context_;
   Backend& backend_;
   WatchHub& hub_;
   FiguresHub& figures_;
+  boost::asio::thread_pool reader_{1};  // joined first
 };
 
 }  // namespace weir::api

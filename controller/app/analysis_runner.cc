@@ -234,24 +234,28 @@ void AnalysisRunner::Trim(const ObjectKey& rollout) {
 /// look.
 void AnalysisRunner::Flush() {
   Arm();
-  if (stopped_ || (dirty_.empty() && gone_.empty())) return;
-  store::Batch batch;
-  for (const store::RunKey& key : gone_) batch.runs[key] = std::nullopt;
-  for (const Id& id : dirty_) batch.runs[StoreKey(id)] = ToStored(runs_.at(id).record);
-  if (const Status status = store_.Commit(batch); !status.ok()) {
-    if (statistics_.commit_failures++ == 0 || statistics_.commit_failures % 100 == 0)
-      LogError("analysis runs could not be written; nothing of them is done until they are",
-               {{"error", status}});
-    return;
-  }
-  gone_.clear();
-  for (const Id& id : std::exchange(dirty_, {})) CarryOut(id);
-  if (ended_.empty() || std::exchange(delivering_, true)) return;
+  if (stopped_ || !StoreDirty() || ended_.empty() || std::exchange(delivering_, true)) return;
   // Not from within: it may be the engine that asked.
   boost::asio::post(context_, [this] {
     delivering_ = false;
     Deliver();
   });
+}
+
+bool AnalysisRunner::StoreDirty() {
+  if (dirty_.empty() && gone_.empty()) return true;
+  store::Batch batch;
+  for (const store::RunKey& key : gone_) batch.runs[key] = std::nullopt;
+  for (const Id& id : dirty_) batch.runs[StoreKey(id)] = ToStored(runs_.at(id).record);
+  if (const Status status = store_.Commit(batch); !status.ok()) {
+    if (statistics_.commit_failures++ % 100 == 0)
+      LogError("analysis runs could not be written; nothing of them is done until they are",
+               {{"error", status}});
+    return false;
+  }
+  gone_.clear();
+  for (const Id& id : std::exchange(dirty_, {})) CarryOut(id);
+  return true;
 }
 
 void AnalysisRunner::CarryOut(const Id& id) {
@@ -289,7 +293,8 @@ void AnalysisRunner::Deliver() {
     }
     Trim(id.first);
   }
-  Flush();
+  StoreDirty();
+  Arm();  // what was not heard is told again at the next look
 }
 
 void AnalysisRunner::Ask(const Id& id, size_t metric) {

@@ -109,6 +109,7 @@ class AnalysisRunner {
   void Count(const char* provider, std::chrono::nanoseconds time, bool error);
   void Trim(const model::ObjectKey& rollout);
   void Flush();
+  bool StoreDirty();
   void CarryOut(const Id& id);
   void Deliver();
   bool Busy() const;

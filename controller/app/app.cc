@@ -43,6 +43,7 @@ App::App(boost::asio::io_context& context, const Options& options, std::unique_p
       core_(*store_, clock_, *this, compiler::Options{}),
       dispatcher_(DispatchOptions(options, *store_), clock_, *this),
       acks_(dispatcher_, clock_),
+      endings_(core_, dispatcher_),
       providers_(context),
       analysis_(context, clock_, *store_, cluster_, providers_, *this),
       webhook_transport_(context),
@@ -55,7 +56,7 @@ App::App(boost::asio::io_context& context, const Options& options, std::unique_p
       backend_(clock_, core_, dispatcher_, observed_, cluster_, acks_, analysis_, webhooks_),
       watches_(context, backend_),
       figures_(context, backend_),
-      metrics_(clock_, {core_, observed_}, cluster_, dispatcher_, acks_, analysis_, webhooks_),
+      metrics_(clock_, {core_, observed_}, cluster_, dispatcher_, acks_, analysis_, endings_, webhooks_),
       agent_service_(context, dispatcher_),
       weir_service_(context, backend_, watches_, figures_),
       tick_interval_(
@@ -83,6 +84,7 @@ Status App::Init(const Options& options) {
   RETURN_IF_ERROR(Annotate(core_.Load(), fmt::format("--state {}", options.state.string())));
   dispatcher_.RestoreNodes(core_.nodes());
   ResetDispatch();
+  endings_.Load();
   analysis_.Load(core_.TakeStoredRuns());
   RETURN_IF_ERROR(Annotate(core_.Restart(), fmt::format("--state {}", options.state.string())));
   analysis_.EndOthers();
@@ -134,6 +136,7 @@ void App::OnRolloutChanged(const ObjectKey& key) {
     refusing_.erase(key);
   }
   watches_.Changed({key.ns, key.name});
+  endings_.Changed(key);
   OfferNotifications(key);
   ArmWake();
   ScheduleSettle();
@@ -194,6 +197,11 @@ void App::OnTelemetry(const dispatch::Node& node, const v1::Telemetry& telemetry
   });
 }
 
+void App::OnEnded(const dispatch::Node& node, const v1::Ended& ended) {
+  endings_.OnEnded(node.name, ended);
+  ScheduleSettle();
+}
+
 void App::OnAgentAhead(uint64_t generation_held) {
   // Not now: the agent is being welcomed.
   boost::asio::post(context_, [this, generation_held] {
@@ -233,6 +241,8 @@ void App::Settle() {
     if (acks != entry.state.acks) news.emplace_back(key, std::move(acks));
   }
   for (const auto& [key, acks] : news) Feed(key, engine::AcksObserved{acks});
+  for (const auto& [key, ended] : endings_.News()) Feed(key, ended);
+  endings_.Look();
   if (!expiry) return;
   expiry_timer_.expires_at(*expiry);
   expiry_timer_.async_wait([this](boost::system::error_code error) {

@@ -23,6 +23,7 @@
 #include "controller/app/analysis_runner.h"
 #include "controller/app/backend.h"
 #include "controller/app/core.h"
+#include "controller/app/endings.h"
 #include "controller/app/metrics.h"
 #include "controller/app/observed.h"
 #include "controller/dispatch/dispatcher.h"
@@ -77,6 +78,7 @@ class App final : private CoreListener,
   void OnNodesChanged() override;
   void OnTelemetry(const dispatch::Node& node, const v1::Telemetry& telemetry) override;
   void OnAgentAhead(uint64_t generation_held) override;
+  void OnEnded(const dispatch::Node& node, const v1::Ended& ended) override;
   // webhooks::Owner
   const model::Webhook* FindWebhook(const ObjectKey& key) const override;
   void OnNotified(const ObjectKey& rollout, uint64_t number) override;
@@ -98,6 +100,7 @@ class App final : private CoreListener,
   Observed observed_;
   telemetry::Cluster cluster_;
   AckViews acks_;
+  Endings endings_;
   HttpProviders providers_;
   AnalysisRunner analysis_;
   webhooks::Transport webhook_transport_;

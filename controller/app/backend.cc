@@ -7,7 +7,6 @@
 #include "common/version.h"
 #include "controller/app/analysis_status.h"
 #include "controller/app/figures.h"
-#include "controller/model/manifest.h"
 
 namespace weir::app {
 namespace {
@@ -89,33 +88,6 @@ bool Exists(const model::ObjectSet& objects, std::string_view kind, const Object
   return objects.splits.contains(key);
 }
 
-// All documents of all files; every error of every file; the same object twice is an error.
-Result<std::vector<model::Document>> ParseFiles(
-    const google::protobuf::RepeatedPtrField<v1::ManifestFile>& files) {
-  std::vector<model::Document> all;
-  std::string errors;
-  for (const auto& file : files) {
-    auto documents = model::ParseManifests(file.yaml(), file.name());
-    if (!documents.ok()) {
-      errors += (errors.empty() ? "" : "\n") + Message(documents.status());
-      continue;
-    }
-    for (auto& document : *documents) all.push_back(std::move(document));
-  }
-  std::map<std::pair<std::string, ObjectKey>, const model::Document*> seen;
-  for (const auto& document : all) {
-    const ObjectKey& key = model::KeyOf(document.object);
-    std::string kind(model::KindOf(document.object));
-    auto [first, fresh] = seen.emplace(std::pair(kind, key), &document);
-    if (fresh) continue;
-    errors += fmt::format("{}{}:{}: {} {}: found a second time, first at {}:{}; expected once",
-                          errors.empty() ? "" : "\n", document.file, document.line, kind,
-                          model::ToString(key), first->second->file, first->second->line);
-  }
-  if (!errors.empty()) return InvalidArgument("{}", errors);
-  return all;
-}
-
 void AddChange(google::protobuf::RepeatedPtrField<v1::ObjectChange>& changes, std::string_view kind,
                const ObjectKey& key, v1::ObjectChange::Result result) {
   v1::ObjectChange& change = *changes.Add();
@@ -138,13 +110,12 @@ std::vector<ObjectKey> Matching(const Map& map, const v1::ListRequest& request) 
 
 }  // namespace
 
-Result<v1::ApplyResponse> BackendImpl::Apply(const v1::ApplyRequest& request) {
-  ASSIGN_OR_RETURN(auto documents, ParseFiles(request.files()));
-  if (documents.empty())
+Result<v1::ApplyResponse> BackendImpl::Apply(const v1::ApplyRequest& request, api::Manifests manifests) {
+  if (manifests.empty())
     return InvalidArgument("no object found in {} file(s): expected at least one", request.files_size());
   v1::ApplyResponse response;
   ObjectChanges changes;
-  for (auto& document : documents) {
+  for (model::Document& document : manifests) {
     Presence presence = Compare(core_.objects(), document.object);
     v1::ObjectChange::Result result = presence == Presence::kAbsent ? v1::ObjectChange::RESULT_CREATED
                                       : presence == Presence::kSame ? v1::ObjectChange::RESULT_UNCHANGED
@@ -173,11 +144,10 @@ Result<v1::DeleteResponse> BackendImpl::DeleteNode(const std::string& name) {
   return response;
 }
 
-Result<v1::DeleteResponse> BackendImpl::Delete(const v1::DeleteRequest& request) {
+Result<v1::DeleteResponse> BackendImpl::Delete(const v1::DeleteRequest& request, api::Manifests manifests) {
   ObjectChanges changes;
   if (request.files_size() > 0) {
-    ASSIGN_OR_RETURN(auto documents, ParseFiles(request.files()));
-    for (const auto& document : documents) {
+    for (const model::Document& document : manifests) {
       changes.removals.emplace_back(model::KindOf(document.object), model::KeyOf(document.object));
     }
   } else {

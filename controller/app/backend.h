@@ -31,8 +31,8 @@ class BackendImpl final : public api::Backend {
         analysis_(analysis),
         webhooks_(webhooks) {}
 
-  Result<v1::ApplyResponse> Apply(const v1::ApplyRequest& request) override;
-  Result<v1::DeleteResponse> Delete(const v1::DeleteRequest& request) override;
+  Result<v1::ApplyResponse> Apply(const v1::ApplyRequest& request, api::Manifests manifests) override;
+  Result<v1::DeleteResponse> Delete(const v1::DeleteRequest& request, api::Manifests manifests) override;
   Result<v1::Rollout> GetRollout(const v1::ObjectName& request) override;
   Result<v1::ListRolloutsResponse> ListRollouts(const v1::ListRequest& request) override;
   Result<v1::Rollout> Promote(const v1::PromoteRequest& request) override;

@@ -138,6 +138,7 @@ std::vector<prometheus::MetricFamily> Metrics::Collect() const {
   AddRollouts(families);
   AddAgents(families);
   AddDispatch(families);
+  AddEndings(families);
   AddTelemetry(families);
   AddAnalysis(families);
   AddWebhooks(families);
@@ -204,6 +205,20 @@ void Metrics::AddDispatch(std::vector<prometheus::MetricFamily>& families) const
   AddCounter(families, "weir_nacks_total", "Generations refused", counters.nacks);
   AddCounter(families, "weir_store_commit_failures_total", "Changes given up as they could not be written",
              facts_.core.commit_failures());
+}
+
+void Metrics::AddEndings(std::vector<prometheus::MetricFamily>& families) const {
+  auto family = Family("weir_rollout_connections_reset_total",
+                       "Open connections that agents ended by order (onAbort, onComplete)",
+                       prometheus::MetricType::Counter);
+  for (const auto& [name, count] : endings_.totals()) {
+    const auto& [ns, rollout, revision, cause] = name;
+    prometheus::ClientMetric& metric = family.metric.emplace_back();
+    metric.label = {{"namespace", ns}, {"rollout", rollout}, {"revision", revision}, {"cause", cause}};
+    metric.counter.value = static_cast<double>(count);
+  }
+  // A family without a metric would be a HELP and a TYPE of nothing.
+  if (!family.metric.empty()) families.push_back(std::move(family));
 }
 
 void Metrics::AddTelemetry(std::vector<prometheus::MetricFamily>& families) const {

@@ -10,6 +10,7 @@
 #include "controller/app/acks.h"
 #include "controller/app/analysis_runner.h"
 #include "controller/app/core.h"
+#include "controller/app/endings.h"
 #include "controller/app/status.h"
 #include "controller/dispatch/dispatcher.h"
 #include "controller/telemetry/cluster.h"
@@ -22,13 +23,14 @@ class Metrics final : public prometheus::Collectable {
   /// All must outlive it.
   Metrics(const Clock& clock, const Facts& facts, telemetry::Cluster& cluster,
           const dispatch::Dispatcher& dispatcher, AckViews& acks, const AnalysisRunner& analysis,
-          const webhooks::Sender& webhooks)
+          const Endings& endings, const webhooks::Sender& webhooks)
       : clock_(clock),
         facts_(facts),
         cluster_(cluster),
         dispatcher_(dispatcher),
         acks_(acks),
         analysis_(analysis),
+        endings_(endings),
         webhooks_(webhooks) {}
 
   std::vector<prometheus::MetricFamily> Collect() const override;
@@ -37,6 +39,7 @@ class Metrics final : public prometheus::Collectable {
   void AddRollouts(std::vector<prometheus::MetricFamily>& families) const;
   void AddAgents(std::vector<prometheus::MetricFamily>& families) const;
   void AddDispatch(std::vector<prometheus::MetricFamily>& families) const;
+  void AddEndings(std::vector<prometheus::MetricFamily>& families) const;
   void AddAnalysis(std::vector<prometheus::MetricFamily>& families) const;
   void AddTelemetry(std::vector<prometheus::MetricFamily>& families) const;
   void AddWebhooks(std::vector<prometheus::MetricFamily>& families) const;
@@ -47,6 +50,7 @@ class Metrics final : public prometheus::Collectable {
   const dispatch::Dispatcher& dispatcher_;
   AckViews& acks_;
   const AnalysisRunner& analysis_;
+  const Endings& endings_;
   const webhooks::Sender& webhooks_;
 };
 

@@ -1,5 +1,6 @@
 #include "controller/app/status.h"
 
+#include <algorithm>
 #include <set>
 
 #include "controller/model/manifest.h"
@@ -62,6 +63,22 @@ void AddBlueGreen(const model::Rollout& object, const RolloutEntry& entry,
   status.set_previous_remaining_ms(description.previous_remaining->count());
 }
 
+void AddEnding(const engine::Ending& ending, const engine::Acks& acks, const engine::Description& description,
+               engine::TimePoint now, v1::EndedConnections& status) {
+  const engine::EndedSum sum = engine::SumOf(ending);
+  status.set_revision(ending.revision);
+  status.set_cause(ending.completed ? "complete" : "abort");
+  status.set_ordered(ending.ordered);
+  const bool due = !ending.ordered && ending.due;
+  status.set_remaining_ms(due ? std::max<int64_t>(0, (*ending.due - now).count()) : -1);
+  status.set_connections(sum.connections);
+  status.set_left(sum.left);
+  status.set_nodes_desired(acks.desired);
+  status.set_nodes_answered(static_cast<uint32_t>(ending.nodes.size()));
+  for (const std::string& trouble : sum.troubles) status.add_troubles(trouble);
+  status.set_text(description.ending);
+}
+
 }  // namespace
 
 v1::Rollout RolloutStatus(const Facts& facts, const ObjectKey& key, const engine::Acks& acks) {
@@ -110,6 +127,7 @@ v1::Rollout RolloutStatus(const Facts& facts, const ObjectKey& key, const engine
   AddVariant(entry, entry.weights.previous, v1::ROLE_PREVIOUS, 0, observed, status);
   status.set_previous_remaining_ms(-1);
   if (!canary) AddBlueGreen(object, entry, description, status);
+  if (state.ending) AddEnding(*state.ending, acks, description, facts.core.Now(), *status.mutable_ended());
   return status;
 }
 

@@ -108,6 +108,8 @@ void Dispatcher::OnMessage(Stream* stream, const v1::AgentMessage& message) {
       return OnNack(*session, message.nack());
     case v1::AgentMessage::kTelemetry:
       return observer_.OnTelemetry(node, message.telemetry());
+    case v1::AgentMessage::kEnded:
+      return observer_.OnEnded(node, message.ended());
     case v1::AgentMessage::kHeartbeat:
     case v1::AgentMessage::kHello:
     case v1::AgentMessage::KIND_NOT_SET:  // a kind of a newer agent
@@ -216,6 +218,12 @@ void Dispatcher::Welcome(Session& session, uint32_t number) {
   Send(session, Serialize(message));
   Pump(session);
   observer_.OnNodesChanged();
+}
+
+void Dispatcher::Tell(const std::string& node, const v1::ControllerMessage& message) {
+  const auto session = by_node_.find(node);
+  if (session == by_node_.end() || session->second->closing) return;
+  Send(*session->second, Serialize(message));
 }
 
 void Dispatcher::Send(Session& session, grpc::ByteBuffer message) {

@@ -62,6 +62,8 @@ class Observer {
   /// A node came, went, acknowledged or refused: look again. Called often; must be cheap.
   virtual void OnNodesChanged() = 0;
   virtual void OnTelemetry(const Node& node, const v1::Telemetry& telemetry) = 0;
+  /// A node has answered an order to end connections.
+  virtual void OnEnded(const Node& /*node*/, const v1::Ended& /*ended*/) {}
   /// An agent of this very store holds a generation that the store does not know yet: the store was put back.
   virtual void OnAgentAhead(uint64_t generation_held) = 0;
 };
@@ -104,6 +106,9 @@ class Dispatcher {
   /// The next generation, already durable. Sent at once to every node that has an empty queue.
   void Publish(uint64_t generation, const std::vector<FrontendPtr>& upserts,
                const std::vector<v1::FrontendKey>& removals);
+
+  /// A message besides updates and heartbeats, behind what is queued; nothing if the node is not connected.
+  void Tell(const std::string& node, const v1::ControllerMessage& message);
 
   // From the streams.
   void OnOpened(Stream* stream);

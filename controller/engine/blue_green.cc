@@ -27,6 +27,7 @@ void Machine::ReturnToPrevious() {
   Emit(Note{"revision " + state_.stable + " gives way to revision " + state_.previous +
             ", which was kept: no steps"});
   std::string left = GoBack();
+  PlanEnding(left, /*completed=*/false);
   state_.canary.clear();
   state_.aborted = false;
   state_.step = 0;
@@ -38,6 +39,7 @@ void Machine::AbortAfterTheFlip() {
   state_.canary = GoBack();
   state_.aborted = true;
   state_.full = false;
+  PlanEnding(state_.canary, /*completed=*/false);
   Emit(Note{"aborted after the flip: all traffic back to revision " + state_.stable});
 }
 
@@ -55,6 +57,7 @@ void Machine::KeepPrevious(const std::string& revision) {
 }
 
 void Machine::DropPrevious() {
+  if (!state_.previous.empty()) PlanEnding(state_.previous, /*completed=*/true);
   state_.previous.clear();
   state_.previous_until.reset();
 }

@@ -101,7 +101,9 @@ Description Describe(const State& state, TimePoint now) {
   if (state.previous_until && now < *state.previous_until) {
     description.previous_remaining = *state.previous_until - now;
   }
-  if (const std::string remarks = NodeRemarks(state); !remarks.empty()) {
+  description.ending = DescribeEnding(state, now);
+  for (const std::string& remarks : {description.ending, NodeRemarks(state)}) {
+    if (remarks.empty()) continue;
     description.message += (description.message.empty() ? "" : "; ") + remarks;
   }
   return description;

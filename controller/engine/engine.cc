@@ -24,6 +24,7 @@ void Machine::On(const SpecChanged& event) {
   state_.given = event.spec;
   if (before.paused && !event.spec.paused && state_.hold == Hold::kNone) state_.manual_weight.reset();
   if (!event.spec.blue_green) DropPrevious();
+  KeepEnding(before);
   const std::string target = state_.canary.empty() ? state_.stable : state_.canary;
   if (event.spec.revision.empty()) {
     return;  // none is known yet: nothing to go to
@@ -45,6 +46,7 @@ void Machine::Want(const std::string& revision) {
   } else if (revision == state_.stable) {
     Emit(Note{"back to stable revision " + revision});
     StopRuns();
+    if (!state_.aborted && !state_.canary.empty()) PlanEnding(state_.canary, /*completed=*/false);
     state_.canary.clear();
     state_.aborted = false;
     state_.finishing = false;
@@ -62,6 +64,7 @@ void Machine::Want(const std::string& revision) {
 void Machine::Begin(const std::string& revision) {
   if (revision == state_.previous) DropPrevious();  // a variant once, not twice
   StopRuns();
+  CancelEnding();
   ++state_.attempt;
   state_.background_runs = 0;
   state_.full = false;
@@ -149,6 +152,7 @@ void Machine::AbortBecause(std::string reason) {
   Emit(Note{"aborted" + (reason.empty() ? "" : " (" + reason + ")") + ": all traffic back to revision " +
             state_.stable});
   state_.reason = std::move(reason);
+  PlanEnding(state_.canary, /*completed=*/false);
 }
 
 void Machine::On(const Retry&) {

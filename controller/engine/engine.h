@@ -69,6 +69,14 @@ struct BlueGreen {
   bool operator==(const BlueGreen&) const = default;
 };
 
+/// What becomes of connections that are open to a revision that gets no new ones any more.
+struct OpenConnections {
+  enum class Way { kKeep, kDrain, kReset };
+  Way way = Way::kKeep;
+  Duration deadline{0};  // kDrain: how long they may last from when every node has taken the weights
+  bool operator==(const OpenConnections&) const = default;
+};
+
 /// What the user wants.
 struct Spec {
   std::string revision;
@@ -77,6 +85,7 @@ struct Spec {
   bool paused = false;
   std::optional<BlueGreen> blue_green;  // none: canary
   std::optional<BackgroundAnalysis> background;
+  OpenConnections on_abort, on_complete;  // the canary's; those of the stable revision before
   bool operator==(const Spec&) const = default;
 };
 
@@ -128,6 +137,28 @@ struct AnalysisRun {
   bool operator==(const AnalysisRun&) const = default;
 };
 
+/// What one node made of an Ending. Cumulative: the same again, or more, replaces what was said before.
+struct NodeEnded {
+  uint64_t connections = 0;  // ended
+  uint64_t left = 0;         // that could not be
+  std::string trouble;       // why; or why the node cannot end any
+  bool operator==(const NodeEnded&) const = default;
+};
+
+/// Open connections that are ended, or are going to be. While `ordered` holds, the order stands for every
+/// node that has not answered: it is repeated to nodes that come back, and void as soon as this is gone.
+struct Ending {
+  uint32_t number = 0;  // of this rollout's endings; part of the order's name
+  std::string revision;
+  bool completed = false;         // the rollout was completed; else aborted
+  std::optional<Duration> drain;  // none: at once
+  std::optional<TimePoint> due;   // of a drain, once every node has taken the weights
+  bool ordered = false;
+  uint64_t generation = 0;  // once ordered: a node that holds it gives the revision no connections
+  std::map<std::string, NodeEnded> nodes;  // those that have answered
+  bool operator==(const Ending&) const = default;
+};
+
 struct State {
   Spec spec;           // what is wanted: as given, but for undo and resume
   Spec given;          // as given last: the same again changes nothing
@@ -158,6 +189,8 @@ struct State {
   Delivery delivery = Delivery::kNone;
   Acks acks;
   std::optional<TimePoint> started;  // of the rollout in progress, or of the last
+  std::optional<Ending> ending;      // the newest; a beginning cancels it
+  uint32_t endings = 0;              // counts them
   bool operator==(const State&) const = default;
 };
 
@@ -221,8 +254,15 @@ struct AnalysisFinished {
   std::string message;  // which metric, and why
   bool operator==(const AnalysisFinished&) const = default;
 };
-using Event = std::variant<AnalysisFinished, SpecChanged, EndpointsObserved, Published, AcksObserved, Tick,
-                           Restarted, Promote, Abort, Retry, UserPause, Resume, SetWeightByHand, Undo>;
+/// Nodes have answered the order of State::ending. Of another number: no news.
+struct ConnectionsEnded {
+  uint32_t number = 0;
+  std::map<std::string, NodeEnded> nodes;
+  bool operator==(const ConnectionsEnded&) const = default;
+};
+using Event =
+    std::variant<AnalysisFinished, ConnectionsEnded, SpecChanged, EndpointsObserved, Published, AcksObserved,
+                 Tick, Restarted, Promote, Abort, Retry, UserPause, Resume, SetWeightByHand, Undo>;
 
 // ---- effects
 
@@ -285,7 +325,17 @@ struct Description {
   std::optional<Duration> pause_remaining;  // of a pause with an end
   bool paused = false;
   std::optional<Duration> previous_remaining;  // how long State::previous is still kept
+  std::string ending;                          // of State::ending, in words; part of the message too
 };
 [[nodiscard]] Description Describe(const State& state, TimePoint now);
+
+/// Sums over the nodes that have answered.
+struct EndedSum {
+  uint64_t connections = 0, left = 0;
+  std::vector<std::string> troubles;  // "node: why"
+};
+[[nodiscard]] EndedSum SumOf(const Ending& ending);
+/// "ended 37 connections of revision v2 on 2 nodes".
+[[nodiscard]] std::string DescribeEnding(const State& state, TimePoint now);
 
 }  // namespace weir::engine

@@ -10,8 +10,9 @@
 namespace weir::engine {
 namespace {
 
-constexpr uint64_t kVersion = 3;
-constexpr uint64_t kOldest = 1;  // still read: 1 knew no blue-green, 2 no analysis
+constexpr uint64_t kVersion = 4;
+constexpr uint64_t kOldest =
+    1;  // still read: 1 knew no blue-green, 2 no analysis, 3 no ending of connections
 
 constexpr Word<Delivery> kDeliveries[] = {
     {Delivery::kNone, "none"}, {Delivery::kPublished, "published"}, {Delivery::kAcked, "acked"}};
@@ -28,6 +29,10 @@ constexpr Word<Outcome> kOutcomes[] = {{Outcome::kSuccessful, "Successful"},
 constexpr Word<AnalysisArg::From> kFroms[] = {{AnalysisArg::From::kValue, "value"},
                                               {AnalysisArg::From::kStable, "stable"},
                                               {AnalysisArg::From::kLatest, "latest"}};
+
+constexpr Word<OpenConnections::Way> kWays[] = {{OpenConnections::Way::kKeep, "keep"},
+                                                {OpenConnections::Way::kDrain, "drain"},
+                                                {OpenConnections::Way::kReset, "reset"}};
 
 template <typename E, size_t n>
 json::string TextOf(E value, const Word<E> (&words)[n]) {
@@ -81,6 +86,29 @@ json::object ToValue(const RolloutStep& step) {
   return {{"pauseMs", duration ? json::value(duration->count()) : json::value(nullptr)}};
 }
 
+json::object ToValue(const OpenConnections& open) {
+  return {{"way", TextOf(open.way, kWays)}, {"deadlineMs", open.deadline.count()}};
+}
+
+json::value ToValue(const std::optional<Ending>& ending) {
+  if (!ending) return nullptr;
+  json::array nodes;
+  for (const auto& [name, ended] : ending->nodes) {
+    nodes.push_back(json::object{{"node", name},
+                                 {"connections", ended.connections},
+                                 {"left", ended.left},
+                                 {"trouble", ended.trouble}});
+  }
+  return json::object{{"number", ending->number},
+                      {"revision", ending->revision},
+                      {"completed", ending->completed},
+                      {"drainMs", ending->drain ? json::value(ending->drain->count()) : json::value(nullptr)},
+                      {"dueMs", ToValue(ending->due)},
+                      {"ordered", ending->ordered},
+                      {"generation", ending->generation},
+                      {"nodes", std::move(nodes)}};
+}
+
 json::object ToValue(const Spec& spec) {
   json::array steps;
   for (const RolloutStep& step : spec.steps) steps.push_back(ToValue(step));
@@ -97,7 +125,8 @@ json::object ToValue(const Spec& spec) {
   }
   return {{"revision", spec.revision},          {"steps", std::move(steps)},
           {"maxWeight", spec.max_weight},       {"paused", spec.paused},
-          {"blueGreen", std::move(blue_green)}, {"background", std::move(background)}};
+          {"blueGreen", std::move(blue_green)}, {"background", std::move(background)},
+          {"onAbort", ToValue(spec.on_abort)},  {"onComplete", ToValue(spec.on_complete)}};
 }
 
 json::object ToValue(const Acks& acks) {
@@ -167,6 +196,35 @@ RolloutStep ReadStep(Reader in) {
   return step;
 }
 
+OpenConnections ReadOpenConnections(Reader in) {
+  OpenConnections open{.way = in["way"].OneOf(kWays),
+                       .deadline = Duration(in["deadlineMs"].Integer<int64_t>())};
+  in.Done();
+  return open;
+}
+
+std::optional<Ending> ReadEnding(Reader in) {
+  if (in.IsNull()) return std::nullopt;
+  Ending ending;
+  ending.number = in["number"].Integer<uint32_t>();
+  ending.revision = in["revision"].Text();
+  ending.completed = in["completed"].Bool();
+  const Reader drain = in["drainMs"];
+  if (!drain.IsNull()) ending.drain = Duration(drain.Integer<int64_t>());
+  ending.due = in["dueMs"].Time();
+  ending.ordered = in["ordered"].Bool();
+  ending.generation = in["generation"].Integer<uint64_t>();
+  for (Reader node : in["nodes"].Array()) {
+    NodeEnded& ended = ending.nodes[node["node"].Text()];
+    ended.connections = node["connections"].Integer<uint64_t>();
+    ended.left = node["left"].Integer<uint64_t>();
+    ended.trouble = node["trouble"].Text();
+    node.Done();
+  }
+  in.Done();
+  return ending;
+}
+
 Spec ReadSpec(Reader in, uint64_t version) {
   Spec spec;
   spec.revision = in["revision"].Text();
@@ -184,6 +242,10 @@ Spec ReadSpec(Reader in, uint64_t version) {
                          background["startingStep"].Integer<uint32_t>()};
       background.Done();
     }
+  }
+  if (in.Has("onAbort")) {
+    spec.on_abort = ReadOpenConnections(in["onAbort"]);
+    spec.on_complete = ReadOpenConnections(in["onComplete"]);
   }
   in.Done();
   return spec;
@@ -237,6 +299,8 @@ std::string ToJson(const State& state) {
       {"delivery", TextOf(state.delivery, kDeliveries)},
       {"acks", ToValue(state.acks)},
       {"startedMs", ToValue(state.started)},
+      {"ending", ToValue(state.ending)},
+      {"endings", state.endings},
   };
   return json::serialize(value);
 }
@@ -296,6 +360,10 @@ Result<State> FromJson(std::string_view text) {
   state.delivery = in["delivery"].OneOf(kDeliveries);
   state.acks = ReadAcks(in["acks"]);
   state.started = in["startedMs"].Time();
+  if (in.Has("ending")) {
+    state.ending = ReadEnding(in["ending"]);
+    state.endings = in["endings"].Integer<uint32_t>();
+  }
   in.Done();
   RETURN_IF_ERROR(status);
   return state;

@@ -28,6 +28,7 @@ class Machine {
   void On(const SetWeightByHand& event);
   void On(const Undo& event);
   void On(const AnalysisFinished& event);
+  void On(const ConnectionsEnded& event);
 
   /// Goes as far as the facts allow, then says what must be in force and when to look again.
   void Advance();
@@ -84,6 +85,12 @@ class Machine {
   void KeepPrevious(const std::string& revision);
   void DropPrevious();
   void DropPreviousWhenDue();
+
+  // ending.cc: open connections
+  void PlanEnding(const std::string& revision, bool completed);
+  void CancelEnding();
+  void KeepEnding(const Spec& before);
+  void OrderWhenDue();
 
   State state_;
   const TimePoint now_;

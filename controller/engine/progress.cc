@@ -66,11 +66,14 @@ void Machine::PublishIfChanged() {
 
 void Machine::Complete() {
   StopRuns();
-  KeepPrevious(KeptAtTheFlip());
+  const std::string kept = KeptAtTheFlip();
+  KeepPrevious(kept);
+  const std::string before = state_.stable;
   state_.history.push_back(std::exchange(state_.stable, std::exchange(state_.canary, "")));
   if (state_.history.size() > kHistory) state_.history.erase(state_.history.begin());
   state_.finishing = false;
   Emit(Note{"revision " + state_.stable + " is stable"});
+  if (kept.empty()) PlanEnding(before, /*completed=*/true);  // else once it is not kept any longer
 }
 
 /// One step forward, if the present one is done.
@@ -102,6 +105,9 @@ bool Machine::TryStep() {
 /// The earliest time at which something is due by itself.
 void Machine::Wake() {
   std::optional<TimePoint> next = state_.previous_until;
+  if (const auto& ending = state_.ending;
+      ending && !ending->ordered && ending->due && now_ < *ending->due && (!next || *ending->due < *next))
+    next = ending->due;
   if (state_.pause_until && now_ < *state_.pause_until && !OnHold() &&
       (!next || *state_.pause_until < *next)) {
     next = state_.pause_until;
@@ -115,6 +121,7 @@ void Machine::Advance() {
   while (!state_.canary.empty() && !state_.aborted && !OnHold() && CanaryReady() && TryStep())
     PublishIfChanged();
   KeepBackground();
+  OrderWhenDue();
   if (publish_again_) Emit(WantedPublish());
   Wake();
 }

@@ -189,6 +189,31 @@ void ReadBlueGreen(const Cursor& blue_green, Rollout& rollout) {
   }
 }
 
+/// keep, reset, or a map with drain. Where: spec.onAbort, spec.onComplete.
+engine::OpenConnections ReadOpenConnections(const Cursor& field) {
+  using Way = engine::OpenConnections::Way;
+  constexpr std::string_view kRule = "keep, reset, or {drain: {deadline: 30s}}";
+  if (field.node().kind == YamlNode::Kind::kScalar) {
+    if (field.node().text == "reset") return {.way = Way::kReset};
+    if (field.node().text != "keep")
+      field.Fail(kRule, field.node().text == "drain" ? "drain needs a deadline" : "");
+    return {};
+  }
+  if (field.node().kind != YamlNode::Kind::kMap) {
+    field.Fail(kRule);
+    return {};
+  }
+  if (!field.ExpectMap({"drain"})) return {};
+  const auto drain = field.Require("drain", "a map with deadline", "or write keep, or reset");
+  if (!drain || !drain->ExpectMap({"deadline"})) return {};
+  const auto deadline =
+      drain->Require("deadline", "a duration such as 30s", "to end them at once write reset");
+  if (!deadline) return {};
+  const auto length = ReadDuration(*deadline, "to end them at once write reset");
+  if (!length) return {};
+  return {.way = Way::kDrain, .deadline = *length};
+}
+
 /// One of canary and blueGreen.
 void ReadStrategy(const Cursor& strategy, Rollout& rollout) {
   if (!strategy.ExpectMap({"canary", "blueGreen"})) return;
@@ -231,7 +256,8 @@ Rollout ReadRollout(const Cursor& document, const Metadata& metadata) {
   rollout.key = metadata.key;
   document.ExpectMap({"apiVersion", "kind", "metadata", "spec", "status"});
   const auto spec = document.Require("spec", "a map with service, revision and strategy");
-  if (!spec || !spec->ExpectMap({"service", "revisionLabel", "revision", "paused", "ackTimeout", "strategy"},
+  if (!spec || !spec->ExpectMap({"service", "revisionLabel", "revision", "paused", "ackTimeout", "onAbort",
+                                 "onComplete", "strategy"},
                                 kSpecRefused)) {
     return rollout;
   }
@@ -261,6 +287,8 @@ Rollout ReadRollout(const Cursor& document, const Metadata& metadata) {
   if (const auto timeout = spec->Find("ackTimeout")) {
     rollout.ack_timeout = ReadDuration(*timeout, "leave it out for 10s").value_or(rollout.ack_timeout);
   }
+  if (const auto open = spec->Find("onAbort")) rollout.spec.on_abort = ReadOpenConnections(*open);
+  if (const auto open = spec->Find("onComplete")) rollout.spec.on_complete = ReadOpenConnections(*open);
   if (strategy) ReadStrategy(*strategy, rollout);
   return rollout;
 }

@@ -192,14 +192,18 @@ void BenchAgentAtRest(const ControlSettings& settings) {
   controller.Welcome();
   std::vector<std::vector<std::string>> rows;
   rows.push_back(Observe("no service", agent, settings.quick));
-  for (const auto& part : Snapshot(1, kServices, kPerService)) controller.Send(part);
+  for (const auto& part : Snapshot(1, kServices, kPerService, std::nullopt)) controller.Send(part);
   controller.AwaitAck(1);
-  rows.push_back(Observe("10,000 services", agent, settings.quick));
+  rows.push_back(Observe("10,000 services at rest", agent, settings.quick));
+  for (const auto& part : Snapshot(2, kServices, kPerService)) controller.Send(part);
+  controller.AwaitAck(2);
+  rows.push_back(Observe("10,000 services, each with a canary", agent, settings.quick));
   crowd.Open(cgroup.path(), kConnections);
   rows.push_back(Observe("and 10,000 connections open", agent, settings.quick));
-  PrintHeading("weir-agent at rest",
-               "Every split is at work, so that figures are read and reported each second. CPU in percent of "
-               "one processor.");
+  PrintHeading(
+      "weir-agent at rest",
+      "With a canary a split is at work: its figures are read and reported each second. CPU in percent "
+      "of one processor.");
   PrintTable({"agent with", "VmRSS MiB", "of it RssAnon", "VmRSS after scrapes", "maps", "CPU %",
               "scrape MiB", "CPU ms a scrape", "CPU % with a scrape each 15 s"},
              rows);

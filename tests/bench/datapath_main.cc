@@ -12,5 +12,6 @@ int main(int argc, char** argv) {
        {"sync", [](bool quick) { weir::bench::BenchSync({.quick = quick}); }},
        {"throughput", [](bool quick) { weir::bench::BenchThroughput({.quick = quick}); }},
        {"l7", [](bool quick) { weir::bench::BenchL7({.quick = quick}); }},
-       {"figures", [](bool quick) { weir::bench::BenchFigures({.quick = quick}); }}});
+       {"figures", [](bool quick) { weir::bench::BenchFigures({.quick = quick}); }},
+       {"end", [](bool quick) { weir::bench::BenchEnd({.quick = quick}); }}});
 }

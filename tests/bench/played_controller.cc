@@ -75,7 +75,8 @@ void PlayedController::AwaitAck(uint64_t generation) {
   Die("the agent closed its stream");
 }
 
-void FillFrontend(uint32_t service, uint32_t canary_weight, uint32_t per_service, v1::Frontend* frontend) {
+void FillFrontend(uint32_t service, std::optional<uint32_t> canary_weight, uint32_t per_service,
+                  v1::Frontend* frontend) {
   const auto address = [](const Ipv4Port& where) { return ToSocketAddress(where).address.ToBytes(); };
   frontend->mutable_key()->set_address(address(Vip(service)));
   frontend->mutable_key()->set_port(kVipPort);
@@ -83,20 +84,24 @@ void FillFrontend(uint32_t service, uint32_t canary_weight, uint32_t per_service
   frontend->set_namespace_("bench");
   frontend->set_service(fmt::format("service-{}", service));
   frontend->set_on_empty(v1::ON_EMPTY_REFUSE);
-  for (uint32_t variant = 0; variant < 2; ++variant) {
-    v1::Variant* v = frontend->add_variants();
-    v->set_revision(variant == 0 ? "v2" : "v1");
-    v->set_role(variant == 0 ? v1::ROLE_CANARY : v1::ROLE_STABLE);
-    v->set_weight(variant == 0 ? canary_weight : 100 - canary_weight);
-    for (uint32_t j = variant == 0 ? 0 : 1; j < (variant == 0 ? 1 : per_service); ++j) {
-      const Ipv4Port where = Endpoint(service, j, per_service);
-      v->add_endpoints()->set_address(address(where));
-      v->mutable_endpoints()->rbegin()->set_port(where.port);
+  const auto add = [&](const char* revision, v1::Role role, uint32_t weight, uint32_t begin, uint32_t end) {
+    v1::Variant* variant = frontend->add_variants();
+    variant->set_revision(revision);
+    variant->set_role(role);
+    variant->set_weight(weight);
+    for (uint32_t place = begin; place < end; ++place) {
+      const Ipv4Port where = Endpoint(service, place, per_service);
+      v1::Endpoint* endpoint = variant->add_endpoints();
+      endpoint->set_address(address(where));
+      endpoint->set_port(where.port);
     }
-  }
+  };
+  if (canary_weight) add("v2", v1::ROLE_CANARY, *canary_weight, 0, 1);
+  add("v1", v1::ROLE_STABLE, 100 - canary_weight.value_or(0), canary_weight ? 1 : 0, per_service);
 }
 
-std::vector<v1::ControllerMessage> Snapshot(uint64_t generation, uint32_t services, uint32_t per_service) {
+std::vector<v1::ControllerMessage> Snapshot(uint64_t generation, uint32_t services, uint32_t per_service,
+                                            std::optional<uint32_t> canary_weight) {
   std::vector<v1::ControllerMessage> parts;
   for (uint32_t i = 0; i < services; ++i) {
     if (i % kServicesPerPart == 0) {
@@ -104,7 +109,7 @@ std::vector<v1::ControllerMessage> Snapshot(uint64_t generation, uint32_t servic
       update.set_generation(generation);
       update.set_full(true);
     }
-    FillFrontend(i, 20, per_service, parts.back().mutable_update()->add_upserts());
+    FillFrontend(i, canary_weight, per_service, parts.back().mutable_update()->add_upserts());
   }
   parts.back().mutable_update()->set_last(true);
   return parts;

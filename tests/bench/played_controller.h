@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <future>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,9 +41,12 @@ class PlayedController {
   Stream* stream_ = nullptr;
 };
 
-/// Service `service` of scenario.h with a canary (v2, of that weight in percent) and a stable revision (v1).
-void FillFrontend(uint32_t service, uint32_t canary_weight, uint32_t per_service, v1::Frontend* frontend);
+/// Service `service` of scenario.h with a stable revision (v1) and, of that weight in percent, a canary (v2),
+/// if any.
+void FillFrontend(uint32_t service, std::optional<uint32_t> canary_weight, uint32_t per_service,
+                  v1::Frontend* frontend);
 /// A full snapshot, in parts.
-std::vector<v1::ControllerMessage> Snapshot(uint64_t generation, uint32_t services, uint32_t per_service);
+std::vector<v1::ControllerMessage> Snapshot(uint64_t generation, uint32_t services, uint32_t per_service,
+                                            std::optional<uint32_t> canary_weight = 20);
 
 }  // namespace weir::bench

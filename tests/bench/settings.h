@@ -24,5 +24,6 @@ void BenchSync(const Settings& settings);
 void BenchThroughput(const Settings& settings);
 void BenchL7(const Settings& settings);
 void BenchFigures(const Settings& settings);
+void BenchEnd(const Settings& settings);
 
 }  // namespace weir::bench

@@ -33,6 +33,7 @@ class Prometheus {
   explicit Prometheus(const std::vector<Job>& jobs, const std::string& interval = "200ms");
   ~Prometheus();
 
+  uint16_t port() const { return port_; }
   /// The one value that an instant query answers; nullopt: none, or more.
   std::optional<double> Query(const std::string& promql) const;
   /// Asks until `done` holds of the answer; the last answer when patience ends.

@@ -45,6 +45,7 @@ class FakeWeirService final : public v1::WeirService::Service {
   v1::ListSplitsResponse splits;
   v1::ListNodesResponse nodes;
   v1::ListServicesResponse services;
+  v1::ListAnalysisRunsResponse runs;
   v1::ListWebhooksResponse webhooks;
   std::vector<v1::FiguresResponse> figures;  // one after the other, then as end_of_watch says
   grpc::Status failure;                      // of every call, where it is not OK
@@ -108,6 +109,15 @@ class FakeWeirService final : public v1::WeirService::Service {
                             v1::ListRolloutsResponse* response) override {
     for (const v1::Rollout& rollout : rollouts) {
       if (Matches(*request, rollout.namespace_(), rollout.name())) *response->add_rollouts() = rollout;
+    }
+    return failure;
+  }
+  grpc::Status ListAnalysisRuns(grpc::ServerContext*, const v1::ListRequest* request,
+                                v1::ListAnalysisRunsResponse* response) override {
+    for (const v1::AnalysisRun& run : runs.runs()) {
+      if (Matches(*request, run.namespace_(), run.name()) ||
+          Matches(*request, run.namespace_(), run.rollout()))
+        *response->add_runs() = run;
     }
     return failure;
   }

@@ -5,7 +5,9 @@
 #include <gtest/gtest.h>
 
 #include "agent/datapath/fake_datapath.h"
+#include "agent/datapath/fake_ending.h"
 #include "agent/metrics/agent_metrics.h"
+#include "agent/metrics/ending_metrics.h"
 #include "agent/metrics/figure_metrics.h"
 #include "common/metrics.h"
 #include "tests/unit/agent/metrics/figures_builder.h"
@@ -25,7 +27,17 @@ TEST(MetricsList, IsWhatTheAgentExports) {
   AgentMetrics agent("node-1", datapath);
   agent.Reconnecting(stream::reason::kClosed);
   FigureMetrics figures(datapath, book, agent, {});
-  EXPECT_EQ(ExposedMetrics(MetricsText({&agent}, {&figures})), ListedMetrics(WEIR_METRICS_LIST, "agent"));
+  datapath::FakeEnding kernel;
+  boost::asio::io_context context;
+  ending::Orders orders(context, datapath, kernel);
+  v1::EndOrders some;
+  some.add_orders()->set_id("a");
+  orders.OnEndOrders(some);
+  kernel.FinishSweep();
+  context.run();
+  const EndingMetrics ending(orders);
+  EXPECT_EQ(ExposedMetrics(MetricsText({&agent, &ending}, {&figures})),
+            ListedMetrics(WEIR_METRICS_LIST, "agent"));
 }
 
 }  // namespace

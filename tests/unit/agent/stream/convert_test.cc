@@ -225,7 +225,12 @@ TEST(FromSeries, HttpIsAbsentWhereItWasNeverLookedAt) {
 }
 
 TEST(FromReport, NothingToSayIsNoMessage) {
-  EXPECT_TRUE(FromReport({.epoch = "a", .series_epoch = "b"}, 1000).empty());
+  EXPECT_TRUE(FromReport({.epoch = "a"}, 1000).empty());
+  const auto looked = FromReport({.epoch = "a", .series_epoch = "b"}, 1000);
+  ASSERT_EQ(looked.size(), 1U)
+      << "figures that have nothing new are up to date, and the controller learns it";
+  EXPECT_EQ(looked[0].telemetry().series_epoch(), "b");
+  EXPECT_EQ(looked[0].telemetry().epoch(), "");
 }
 
 TEST(FromReport, CountsAloneSayNothingOfSeriesAndTheOtherWayRound) {

@@ -48,6 +48,8 @@ class RandomState {
                   .behind = Texts(),
                   .refusing = Texts()};
     if (Coin()) state.started = Time();
+    if (Coin()) state.ending = MakeEnding();
+    state.endings = Number<uint32_t>();
     return state;
   }
 
@@ -63,6 +65,19 @@ class RandomState {
       default:
         return static_cast<Int>(random_());
     }
+  }
+  Ending MakeEnding() {
+    Ending ending{.number = Number<uint32_t>(), .revision = Text(), .completed = Coin()};
+    if (Coin()) ending.drain = Duration(Number<int64_t>());
+    if (Coin()) ending.due = Time();
+    ending.ordered = Coin();
+    ending.generation = Number<uint64_t>();
+    for (const std::string& node : Texts())
+      ending.nodes[node] = {Number<uint64_t>(), Number<uint64_t>(), Text()};
+    return ending;
+  }
+  OpenConnections MakeOpenConnections() {
+    return {static_cast<OpenConnections::Way>(random_() % 3), Duration(Number<int64_t>())};
   }
   TimePoint Time() { return TimePoint(Duration(Number<int64_t>())); }
   /// Any bytes: quotes, controls, zeros, what is no UTF-8.
@@ -102,6 +117,8 @@ class RandomState {
       if (Coin()) spec.blue_green->post_promotion = MakeAnalysis();
     }
     if (Coin()) spec.background = {MakeAnalysis(), Number<uint32_t>()};
+    spec.on_abort = MakeOpenConnections();
+    spec.on_complete = MakeOpenConnections();
     for (size_t n = random_() % 5; n > 0; --n) {
       if (Coin() && Coin()) {
         spec.steps.push_back(MakeAnalysis());
@@ -132,7 +149,7 @@ TEST(EngineJsonTest, TheTextOfAStateStaysReadable) {
   State state;
   state.spec = {.revision = "v2", .steps = {SetWeight{20}, Pause{}, Pause{Duration(10'000)}}};
   const std::string text = ToJson(state);
-  EXPECT_EQ(text.rfind(R"({"version":3,"spec":{"revision":"v2",)", 0), 0u) << text;
+  EXPECT_EQ(text.rfind(R"({"version":4,"spec":{"revision":"v2",)", 0), 0u) << text;
   EXPECT_NE(text.find(R"("steps":[{"setWeight":20},{"pauseMs":null},{"pauseMs":10000}])"), std::string::npos)
       << text;
 }
@@ -142,10 +159,10 @@ TEST(EngineJsonTest, ErrorsNameTheField) {
     const char *from, *to, *message;
   };
   const Case cases[] = {
-      {R"("version":3)", R"("version":4)", "version is 4, expected 1 to 3"},
-      {R"("version":3)", R"("version":0)", "version is 0, expected 1 to 3"},
-      {R"("version":3,)", "", "version is missing"},
-      {R"("version":3)", R"("version":"1")", R"(version is "1", expected an integer)"},
+      {R"("version":4)", R"("version":5)", "version is 5, expected 1 to 4"},
+      {R"("version":4)", R"("version":0)", "version is 0, expected 1 to 4"},
+      {R"("version":4,)", "", "version is missing"},
+      {R"("version":4)", R"("version":"1")", R"(version is "1", expected an integer)"},
       {R"("stable":"v1")", R"("stable":7)", "stable is 7, expected a string"},
       {R"("stable":"v1",)", "", "stable is missing"},
       {R"("stable":"v1")", R"("stable":"v1","colour":"blue")", "colour is not a field of this version"},

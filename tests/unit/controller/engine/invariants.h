@@ -42,6 +42,7 @@ class World {
         if (Chance(6)) {
           spec.blue_green = RandomBlueGreen();
         } else {
+          if (Chance(4)) spec.on_abort = RandomOpenConnections();
           Chance(2) ? void(spec.paused = !spec.paused) : void(spec.revision = RandomRevision());
         }
         return Feed(SpecChanged{spec});
@@ -61,7 +62,7 @@ class World {
         now_ += Duration(source_(20'000));
         return Feed(Tick{});
       case 12:
-        return Feed(RandomVerdict());
+        return Chance(3) ? Feed(RandomEnded()) : Feed(RandomVerdict());
       case 11:
         unanswered_ = false;  // the end of the process before the effect, or just after
         return Feed(Restarted{});
@@ -138,6 +139,8 @@ class World {
     spec.max_weight = kMaxima[source_(std::size(kMaxima))];
     spec.paused = Chance(8);
     spec.blue_green = RandomBlueGreen();
+    spec.on_abort = RandomOpenConnections();
+    spec.on_complete = RandomOpenConnections();
     if (!spec.blue_green && Chance(3)) spec.background = {Analysis{.templates = {"beside"}}, source_(4)};
     for (uint32_t n = source_(blue_green_ ? 2 : 7); n > 0; --n) {
       switch (source_(5)) {
@@ -155,6 +158,20 @@ class World {
       }
     }
     return spec;
+  }
+
+  OpenConnections RandomOpenConnections() {
+    using Way = OpenConnections::Way;
+    if (Chance(3)) return {};
+    return Chance(2) ? OpenConnections{Way::kReset}
+                     : OpenConnections{Way::kDrain, Duration(1 + source_(30'000))};
+  }
+
+  /// Of the present order mostly.
+  ConnectionsEnded RandomEnded() {
+    ConnectionsEnded ended{.number = state_.endings - (Chance(6) ? 1 : 0), .nodes = {}};
+    ended.nodes["n" + std::to_string(source_(3))] = {source_(5), source_(2), Chance(4) ? "why" : ""};
+    return ended;
   }
 
   std::optional<BlueGreen> RandomBlueGreen() {
@@ -288,6 +305,19 @@ class World {
     }
   }
 
+  /// Nobody's connections are ended who may get new ones.
+  void CheckEnding(const Ending& ending) {
+    Check(ending.revision != state_.stable, "stable's connections are ended");
+    Check(state_.canary != ending.revision || state_.aborted,
+          "the connections of a canary at work are ended");
+    Check(ending.ordered || ending.nodes.empty(), "an answer without an order");
+    if (!ending.ordered) return;
+    Check(ending.generation != 0 && ending.generation <= generation_, "an order of no generation");
+    Check(!ending.drain || (ending.due && *ending.due <= now_), "a drain that ends too early");
+    Check(published_ && !(ShareOf(ending.revision, *published_) > Share{}),
+          "the connections of a revision that has a weight are ended");
+  }
+
   /// What the application would have at work is what the state holds, and a verdict does what it must.
   void CheckRuns(const State& before, const Event& event, const Decision& decision) {
     const State& after = decision.state;
@@ -360,7 +390,8 @@ class World {
           using E = std::decay_t<decltype(concrete)>;
           constexpr bool fact = std::is_same_v<E, SpecChanged> || std::is_same_v<E, EndpointsObserved> ||
                                 std::is_same_v<E, Published> || std::is_same_v<E, AcksObserved> ||
-                                std::is_same_v<E, Tick> || std::is_same_v<E, AnalysisFinished>;
+                                std::is_same_v<E, Tick> || std::is_same_v<E, AnalysisFinished> ||
+                                std::is_same_v<E, ConnectionsEnded>;
           if constexpr (fact || std::is_same_v<E, Restarted>) {
             const Decision again = Step(decision.state, event, now_);
             Check(again.state == decision.state, "the same fact twice changes the state");
@@ -388,6 +419,7 @@ class World {
     Check(s.previous.empty() == !s.previous_until.has_value(), "a revision is kept for no time");
     Check(s.previous.empty() || (!s.history.empty() && s.history.back() == s.previous),
           "what is kept is not the revision before");
+    if (s.ending) CheckEnding(*s.ending);
     Check(s.stable.empty() == !published_.has_value(),
           "a stable revision is published, and nothing before it");
     if (!published_ || s.canary.empty()) return;

@@ -34,7 +34,7 @@ class Trial {
 };
 
 TEST(EnginePropertyTest, RandomEventsKeepTheInvariants) {
-  uint32_t rollouts = 0, aborted = 0, weighted = 0, finished = 0, judged = 0, inconclusive = 0;
+  uint32_t rollouts = 0, aborted = 0, weighted = 0, finished = 0, judged = 0, inconclusive = 0, ended = 0;
   for (uint32_t seed = 1; seed <= 3000 && !HasFailure(); ++seed) {
     Trial run(seed);
     for (int i = 0; i < 40; ++i) {
@@ -45,6 +45,7 @@ TEST(EnginePropertyTest, RandomEventsKeepTheInvariants) {
       judged += state.aborted && !state.reason.empty();
       inconclusive += state.hold == Hold::kInconclusive;
       weighted += state.published_weight > 0;
+      ended += state.ending && state.ending->ordered;
       finished += !state.history.empty();
     }
   }
@@ -55,6 +56,7 @@ TEST(EnginePropertyTest, RandomEventsKeepTheInvariants) {
   EXPECT_GT(finished, 1'000u);
   EXPECT_GT(judged, 200u);
   EXPECT_GT(inconclusive, 50u);
+  EXPECT_GT(ended, 500u);
 }
 
 TEST(EnginePropertyTest, RandomEventsKeepTheInvariantsOfBlueGreen) {

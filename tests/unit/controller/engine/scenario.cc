@@ -177,6 +177,8 @@ class Player {
       Feed(SetWeightByHand{*weight});
     } else if (const auto outcome = ParseOutcome(words.back().key); verb == "verdict" && outcome) {
       Feed(AnalysisFinished{argument, *outcome, words.back().value});
+    } else if (verb == "ended") {
+      DoEnded(words);
     } else if (verb == "expect") {
       Expect(words);
     } else {
@@ -197,6 +199,13 @@ class Player {
         spec_.revision = value;
       } else if (const auto max = Number<uint32_t>(value); key == "max" && max) {
         spec_.max_weight = *max;
+      } else if (const auto drain = ParseDuration(value); key == "on-abort" || key == "on-complete") {
+        OpenConnections& open = key == "on-abort" ? spec_.on_abort : spec_.on_complete;
+        using Way = OpenConnections::Way;
+        open = drain              ? OpenConnections{Way::kDrain, *drain}
+               : value == "reset" ? OpenConnections{Way::kReset}
+                                  : OpenConnections{};
+        if (!drain && value != "reset" && value != "keep") Unknown(words[i]);
       } else if (key == "paused" && (value == "yes" || value == "no")) {
         spec_.paused = value == "yes";
       } else if (key == "post" && spec_.blue_green) {
@@ -230,6 +239,35 @@ class Player {
       }
     }
     Feed(SpecChanged{spec_});
+  }
+
+  /// n1=12 n2=3/1:why
+  void DoEnded(const std::vector<Word>& words) {
+    ConnectionsEnded ended{.number = state_.ending ? state_.ending->number : 0, .nodes = {}};
+    for (size_t i = 1; i < words.size(); ++i) {
+      const auto& [key, value, relation] = words[i];
+      const std::string numbers = value.substr(0, value.find(':'));
+      const size_t slash = numbers.find('/');
+      const auto count = Number<uint64_t>(numbers.substr(0, slash));
+      const auto left = slash == std::string::npos ? 0U : Number<uint64_t>(numbers.substr(slash + 1));
+      if (!count || !left) {
+        Unknown(words[i]);
+      } else if (key == "number") {
+        ended.number = static_cast<uint32_t>(*count);
+      } else {
+        ended.nodes[key] = {*count, *left,
+                            numbers.size() == value.size() ? "" : value.substr(numbers.size() + 1)};
+      }
+    }
+    Feed(ended);
+  }
+
+  std::string ShowEnding() const {
+    if (!state_.ending) return "";
+    const Ending& ending = *state_.ending;
+    if (ending.ordered) return fmt::format("{} ordered under {}", ending.revision, ending.generation);
+    if (ending.due) return fmt::format("{} due in {}", ending.revision, Text(*ending.due - now_));
+    return ending.revision + " planned";
   }
 
   void DoAcks(const std::vector<Word>& words) {
@@ -276,6 +314,8 @@ class Player {
         {"note", Join(notes_, "; ")},
         {"start", Join(starts_, " then ")},
         {"stop", Join(stops_, " then ")},
+        {"ending", ShowEnding()},
+        {"ended", description.ending},
     };
     std::map<std::string, bool> named;
     for (size_t i = 1; i < words.size(); ++i) {

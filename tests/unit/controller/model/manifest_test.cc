@@ -149,6 +149,23 @@ TEST(Manifest, BlueGreen) {
   EXPECT_TRUE(read(", autoPromotionSeconds: 0").spec.steps.empty());
 }
 
+TEST(Manifest, OpenConnections) {
+  using Way = engine::OpenConnections::Way;
+  const auto read = [](const std::string& fields) {
+    return One<Rollout>(
+               "apiVersion: weir.dev/v1alpha1\nkind: Rollout\nmetadata: {name: r}\nspec:\n  revision: v1\n"
+               "  service: a\n  strategy: {canary: {}}\n" +
+               fields)
+        .spec;
+  };
+  EXPECT_EQ(read("").on_abort, (engine::OpenConnections{.way = Way::kKeep}));
+  EXPECT_EQ(read("  onAbort: keep\n").on_abort, (engine::OpenConnections{.way = Way::kKeep}));
+  const engine::Spec spec = read("  onAbort: reset\n  onComplete: {drain: {deadline: 1m30s}}\n");
+  EXPECT_EQ(spec.on_abort, (engine::OpenConnections{.way = Way::kReset}));
+  EXPECT_EQ(spec.on_complete,
+            (engine::OpenConnections{.way = Way::kDrain, .deadline = milliseconds{90'000}}));
+}
+
 TEST(Manifest, RolloutSteps) {
   const auto rollout = One<Rollout>(R"(
 apiVersion: weir.dev/v1alpha1
