@@ -295,4 +295,30 @@ Row ServiceRow(const v1::ServiceInfo& service, const ViewOptions& options) {
   return WithNamespace(std::move(row), service.namespace_(), options);
 }
 
+std::vector<std::string> WebhookHeader(const ViewOptions& options) {
+  return WithNamespace({"NAME", "SERVER", "EVENTS", "SIGNED", "DELIVERED", "RETRIED", "FAILED", "DROPPED",
+                        "WAITING", "LAST ERROR"},
+                       options);
+}
+
+Row WebhookRow(const v1::WebhookStatus& webhook, const ViewOptions& options) {
+  std::string error = webhook.last_error();
+  if (!error.empty()) {
+    error = fmt::format("{} ({} ago)", error,
+                        AgeText(std::max<int64_t>(0, options.now_unix_ms - webhook.last_error_unix_ms())));
+  }
+  const auto bad = [](uint64_t count) { return count > 0 ? Color::kRed : Color::kNone; };
+  Row row{{webhook.name(), Color::kBold},
+          {webhook.server()},
+          {fmt::format("{}", fmt::join(webhook.events(), ","))},
+          {webhook.signed_() ? "yes" : "no"},
+          {std::to_string(webhook.delivered())},
+          {std::to_string(webhook.retried())},
+          {std::to_string(webhook.failed()), bad(webhook.failed())},
+          {std::to_string(webhook.dropped()), bad(webhook.dropped())},
+          {std::to_string(webhook.waiting())},
+          {error}};
+  return WithNamespace(std::move(row), webhook.namespace_(), options);
+}
+
 }  // namespace weir::cli

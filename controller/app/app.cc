@@ -53,10 +53,17 @@ App::App(boost::asio::io_context& context, const Options& options, std::unique_p
       endings_(core_, dispatcher_),
       providers_(context),
       analysis_(context, clock_, *store_, cluster_, providers_, *this),
-      backend_(clock_, core_, dispatcher_, observed_, cluster_, acks_, analysis_),
+      webhook_transport_(context),
+      webhooks_(
+          context, clock_, SystemRandom(), {},
+          [this](HttpCall call, HttpClient::Done done) {
+            webhook_transport_.Call(std::move(call), std::move(done));
+          },
+          *this),
+      backend_(clock_, core_, dispatcher_, observed_, cluster_, acks_, analysis_, webhooks_),
       watches_(context, backend_),
       figures_(context, backend_),
-      metrics_(clock_, {core_, observed_}, cluster_, dispatcher_, acks_, analysis_, endings_),
+      metrics_(clock_, {core_, observed_}, cluster_, dispatcher_, acks_, analysis_, endings_, webhooks_),
       agent_service_(context, dispatcher_),
       weir_service_(context, backend_, watches_, figures_),
       tick_interval_(
@@ -106,6 +113,7 @@ Status App::Init(const Options& options) {
   ASSIGN_OR_RETURN(server_, api::GrpcServer::Start(grpc, {&agent_service_, &weir_service_}));
   server_->SetServing(true);
   started_ = true;
+  for (const auto& [key, entry] : core_.rollouts()) OfferNotifications(key);
   Tick();
   ArmWake();
   ScheduleSettle();
@@ -130,11 +138,33 @@ void App::OnPublished(uint64_t generation, const compiler::Difference& differenc
 
 void App::OnRolloutChanged(const ObjectKey& key) {
   store_error_.clear();
-  if (!core_.rollouts().contains(key)) analysis_.Forget(key);
+  if (!core_.rollouts().contains(key)) {
+    analysis_.Forget(key);
+    refusing_.erase(key);
+  }
   watches_.Changed({key.ns, key.name});
   endings_.Changed(key);
+  OfferNotifications(key);
   ArmWake();
   ScheduleSettle();
+}
+
+void App::OfferNotifications(const ObjectKey& rollout) {
+  const auto found = core_.rollouts().find(rollout);
+  if (!started_ || found == core_.rollouts().end()) return;
+  for (const webhooks::Notification& notification : found->second.outbox)
+    webhooks_.Offer(rollout, notification);
+}
+
+const model::Webhook* App::FindWebhook(const ObjectKey& key) const {
+  const auto found = core_.objects().webhooks.find(key);
+  return found == core_.objects().webhooks.end() ? nullptr : &found->second;
+}
+
+void App::OnNotified(const ObjectKey& rollout, uint64_t number) {
+  // Where it cannot be written the notification stays in the outbox, and is sent once more.
+  const Status status = core_.StrikeOut(rollout, number);
+  store_error_ = status.ok() ? "" : Message(status);
 }
 
 void App::OnAnalysis(const ObjectKey& rollout, const AnalysisEffect& effect) {
@@ -211,6 +241,12 @@ void App::Settle() {
       news.emplace_back(key, std::move(observed));
     if (view.next_expiry() && (!expiry || *view.next_expiry() < *expiry)) expiry = view.next_expiry();
     if (entry.state.generation == 0) continue;
+    // The engine is not concerned, and tells nobody, where a node refuses what came after the rollout's
+    // weights.
+    if (auto refusing = view.Refusing(entry.state.generation); refusing != refusing_[key]) {
+      refusing_[key] = std::move(refusing);
+      watches_.Changed({key.ns, key.name});
+    }
     engine::Acks acks = view.For(entry.state.generation);
     if (acks != entry.state.acks) news.emplace_back(key, engine::AcksObserved{std::move(acks)});
   }
@@ -273,6 +309,8 @@ void App::Shutdown() {
   watches_.Shutdown(status);
   figures_.Shutdown(status);
   analysis_.Shutdown();
+  webhooks_.Shutdown();
+  webhook_transport_.Stop();
   for (auto* timer : {&tick_timer_, &settle_timer_, &expiry_timer_, &retry_timer_, &telemetry_timer_})
     timer->cancel();
   wake_timer_.cancel();

@@ -69,6 +69,30 @@ TEST_F(GetTest, WidthsCountCharactersNotBytes) {
             "-          世界   -          0/0        -\n");
 }
 
+TEST_F(GetTest, WebhooksWithWhatBecameOfTheirNotifications) {
+  FakeWeirService service;
+  UseServer(service);
+  v1::WebhookStatus* webhook = service.webhooks.add_webhooks();
+  webhook->set_namespace_("shop");
+  webhook->set_name("slack");
+  webhook->set_server("https://hooks.slack.com");
+  webhook->add_events("aborted");
+  webhook->add_events("completed");
+  webhook->set_signed_(true);
+  webhook->set_delivered(12);
+  webhook->set_retried(3);
+  webhook->set_failed(1);
+  webhook->set_waiting(2);
+  EXPECT_EQ(
+      Run({"get", "webhooks", "-n", "shop"}).out,
+      "NAME   SERVER                   EVENTS             SIGNED  DELIVERED  RETRIED  FAILED  DROPPED  "
+      "WAITING  LAST ERROR\n"
+      "slack  https://hooks.slack.com  aborted,completed  yes     12         3        1       0        2   "
+      "     -\n");
+  EXPECT_NE(Run({"get", "webhook", "slack", "-n", "shop", "-o", "json"}).out.find("\"retried\": 3"),
+            std::string::npos);
+}
+
 TEST_F(GetTest, JsonHasStableNamesNumbersAndAddresses) {
   FakeWeirService service;
   UseServer(service);
