@@ -40,14 +40,15 @@ TEST_F(GetTest, WideNamesWhoIsBehindAndWhoRefuses) {
   rollout.set_message("waits for\nnode-c");
   rollout.mutable_ended()->set_text("ended 3 connections of revision v2 on 1 node");
   service.rollouts = {rollout};
-  EXPECT_EQ(Run({"get", "rollouts", "-n", "shop", "-o", "wide"}).out,
-            "NAME      PHASE   STEP  WEIGHT  REVISION  STABLE  NODES  GENERATION  UPDATED  MESSAGE           "
-            "SERVICE   "
-            "OBSERVED       BEHIND  REFUSING                            ENDED\n"
-            "checkout  Paused  1/4   20%     v2        v1      1/2    7           90s      waits for node-c  "
-            "checkout  "
-            "v1=400 v2=100  node-b  node-c: map weir_endpoints is full  ended 3 connections of revision v2 on 1 "
-            "node\n");
+  EXPECT_EQ(
+      Run({"get", "rollouts", "-n", "shop", "-o", "wide"}).out,
+      "NAME      PHASE   STEP  WEIGHT  REVISION  STABLE  NODES  GENERATION  UPDATED  MESSAGE           "
+      "SERVICE   "
+      "OBSERVED       BEHIND  REFUSING                            ENDED\n"
+      "checkout  Paused  1/4   20%     v2        v1      1/2    7           90s      waits for node-c  "
+      "checkout  "
+      "v1=400 v2=100  node-b  node-c: map weir_endpoints is full  ended 3 connections of revision v2 on 1 "
+      "node\n");
 }
 
 TEST_F(GetTest, WidthsCountCharactersNotBytes) {
@@ -195,7 +196,9 @@ TEST_F(GetTest, YamlQuotesWhatWouldReadAsSomethingElse) {
             "nackReason: \"\"\n"
             "lastSeenUnixMs: 0\n"
             "abilities:\n"
-            "- sk_storage\n");
+            "- sk_storage\n"
+            "takenOut: []\n"
+            "leftOut: []\n");
 }
 
 TEST_F(GetTest, NodesAsTable) {
