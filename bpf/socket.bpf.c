@@ -78,6 +78,7 @@ static __always_inline void weir_fill_sock(struct weir_sock* sock, const struct 
   sock->variant = target->variant;
   sock->series = target->series;
   sock->phase = WEIR_SOCK_CHOSEN;
+  sock->guarded = target->guarded;
 }
 
 static __always_inline void weir_remember(struct bpf_sock* sk, const struct weir_vip_key* key,
@@ -197,7 +198,7 @@ static __always_inline enum weir_verdict weir_sendmsg(struct bpf_sock_addr* ctx,
   }
   flows = bpf_sk_storage_get(&weir_udp_flows, ctx->sk, NULL, 0);
   kept = flows && weir_flow_find(flows, key, &flow) &&
-         weir_still_there(split, &flow.endpoint, flow.variant_id, flow.endpoint_index, target);
+         weir_still_there(vip, split, &flow.endpoint, flow.variant_id, flow.endpoint_index, target);
   verdict = kept ? WEIR_CHOSEN : weir_choose(ctx, vip, split, target);
   weir_reader_leave(&reader, verdict == WEIR_CHOSEN && !kept);
   /* A kept flow is written anew where its series has another number now. */

@@ -1,4 +1,4 @@
-// get rollouts|splits|nodes|services|analysis, once or watched.
+// get rollouts|splits|nodes|services|analysis|webhooks, once or watched.
 #include <CLI/CLI.hpp>
 #include <boost/json/serialize.hpp>
 #include <map>
@@ -84,6 +84,7 @@ class Getter {
     if (flags_.kind == "rollouts") return RolloutHeader(view_);
     if (flags_.kind == "splits") return SplitHeader(view_);
     if (flags_.kind == "analysis") return AnalysisHeader(view_);
+    if (flags_.kind == "webhooks") return WebhookHeader(view_);
     return flags_.kind == "nodes" ? NodeHeader(view_) : ServiceHeader(view_);
   }
 
@@ -116,6 +117,11 @@ class Getter {
       for (const auto& n : response.nodes()) {
         if (flags_.name.empty() || flags_.name == n.name())
           items[n.name()] = {n.name(), NodeRow(n, view_), ToJson(n)};
+      }
+    } else if (flags_.kind == "webhooks") {
+      ASSIGN_OR_RETURN(const auto response, client_.Call(&Stub::ListWebhooks, request_));
+      for (const auto& w : response.webhooks()) {
+        items[w.namespace_() + "/" + w.name()] = {w.name(), WebhookRow(w, view_), ToJson(w)};
       }
     } else {
       ASSIGN_OR_RETURN(const auto response, client_.Call(&Stub::ListServices, request_));
@@ -273,21 +279,13 @@ class Getter {
 
 /// Spellings people are used to, to the one the code uses.
 const std::map<std::string, std::string>& Kinds() {
-  static const auto& kinds = *new std::map<std::string, std::string>{{"rollouts", "rollouts"},
-                                                                     {"rollout", "rollouts"},
-                                                                     {"ro", "rollouts"},
-                                                                     {"splits", "splits"},
-                                                                     {"split", "splits"},
-                                                                     {"nodes", "nodes"},
-                                                                     {"node", "nodes"},
-                                                                     {"no", "nodes"},
-                                                                     {"services", "services"},
-                                                                     {"service", "services"},
-                                                                     {"svc", "services"},
-                                                                     {"analysis", "analysis"},
-                                                                     {"analysisruns", "analysis"},
-                                                                     {"analysisrun", "analysis"},
-                                                                     {"ar", "analysis"}};
+  static const auto& kinds = *new std::map<std::string, std::string>{
+      {"rollouts", "rollouts"},    {"rollout", "rollouts"},  {"ro", "rollouts"},
+      {"splits", "splits"},        {"split", "splits"},      {"nodes", "nodes"},
+      {"node", "nodes"},           {"no", "nodes"},          {"services", "services"},
+      {"service", "services"},     {"svc", "services"},      {"webhooks", "webhooks"},
+      {"webhook", "webhooks"},     {"analysis", "analysis"}, {"analysisruns", "analysis"},
+      {"analysisrun", "analysis"}, {"ar", "analysis"}};
   return kinds;
 }
 
@@ -295,16 +293,16 @@ const std::map<std::string, std::string>& Kinds() {
 
 void AddGetCommand(CLI::App& app, Context& context) {
   auto flags = std::make_shared<GetFlags>();
-  CLI::App* get =
-      app.add_subcommand("get", "Show objects: rollouts, splits, nodes, services or runs of analyses");
+  CLI::App* get = app.add_subcommand(
+      "get", "Show objects: rollouts, splits, nodes, services, runs of analyses or webhooks");
   get->add_option("kind", flags->kind, "what to show")
-      ->type_name("KIND:{rollouts,splits,nodes,services,analysis}")
+      ->type_name("KIND:{rollouts,splits,nodes,services,analysis,webhooks}")
       ->required()
       ->check([](const std::string& word) {
         return Kinds().contains(word) ? ""
                                       : word +
-                                            ": no such kind; expected rollouts, splits, nodes, services or "
-                                            "analysis";
+                                            ": no such kind; expected rollouts, splits, nodes, services, "
+                                            "analysis or webhooks";
       });
   get->add_option("name", flags->name, "only the one of this name; runs of analyses also by their rollout's")
       ->type_name("NAME");

@@ -206,7 +206,8 @@ boost::json::value ToJson(const Message& message) {
       for (int j = 0; j < reflection.FieldSize(message, &field); ++j)
         array.push_back(FieldValue(message, field, j));
       object[field.json_name()] = std::move(array);
-    } else if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE && !reflection.HasField(message, &field)) {
+    } else if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE &&
+               !reflection.HasField(message, &field)) {
       object[field.json_name()] = nullptr;
     } else {
       object[field.json_name()] = FieldValue(message, field, -1);

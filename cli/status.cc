@@ -30,6 +30,7 @@ std::string NodesText(const v1::Rollout& rollout) {
   std::string text = fmt::format("{}, held by {} of {} nodes", rollout.generation(), rollout.nodes_acked(),
                                  rollout.nodes_desired());
   for (const std::string& node : rollout.nodes_behind()) text += "; behind: " + node;
+  for (const std::string& node : rollout.nodes_taken_out()) text += "; canary taken out by " + node;
   for (const std::string& refusal : rollout.nodes_refusing()) text += "; refused by " + refusal;
   return text;
 }

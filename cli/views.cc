@@ -257,7 +257,7 @@ Row FiguresRow(const v1::Figures& figures, const v1::Figures* before, const v1::
 
 std::vector<std::string> NodeHeader(const ViewOptions& options) {
   std::vector<std::string> header{"NAME", "NUMBER", "CONNECTED", "GENERATION", "AGENT", "SEEN", "REFUSES"};
-  if (options.wide) header.insert(header.end(), {"KERNEL", "ABILITIES"});
+  if (options.wide) header.insert(header.end(), {"KERNEL", "ABILITIES", "TAKEN OUT", "LEFT OUT"});
   return header;
 }
 
@@ -271,7 +271,12 @@ Row NodeRow(const v1::Node& node, const ViewOptions& options) {
       {node.agent_version()},
       {node.last_seen_unix_ms() == 0 ? "" : AgeText(options.now_unix_ms - node.last_seen_unix_ms())},
       {node.nack_reason(), Color::kRed}};
-  if (options.wide) Append(row, {{node.kernel_release()}, {Joined(node.abilities(), ",")}});
+  if (options.wide) {
+    Append(row, {{node.kernel_release()},
+                 {Joined(node.abilities(), ",")},
+                 {Joined(node.taken_out(), "; "), Color::kRed},
+                 {Joined(node.left_out(), "; "), Color::kYellow}});
+  }
   return row;
 }
 
@@ -288,6 +293,32 @@ Row ServiceRow(const v1::ServiceInfo& service, const ViewOptions& options) {
            EndpointColor(service.endpoints_ready())},
           {service.split()}};
   return WithNamespace(std::move(row), service.namespace_(), options);
+}
+
+std::vector<std::string> WebhookHeader(const ViewOptions& options) {
+  return WithNamespace({"NAME", "SERVER", "EVENTS", "SIGNED", "DELIVERED", "RETRIED", "FAILED", "DROPPED",
+                        "WAITING", "LAST ERROR"},
+                       options);
+}
+
+Row WebhookRow(const v1::WebhookStatus& webhook, const ViewOptions& options) {
+  std::string error = webhook.last_error();
+  if (!error.empty()) {
+    error = fmt::format("{} ({} ago)", error,
+                        AgeText(std::max<int64_t>(0, options.now_unix_ms - webhook.last_error_unix_ms())));
+  }
+  const auto bad = [](uint64_t count) { return count > 0 ? Color::kRed : Color::kNone; };
+  Row row{{webhook.name(), Color::kBold},
+          {webhook.server()},
+          {fmt::format("{}", fmt::join(webhook.events(), ","))},
+          {webhook.signed_() ? "yes" : "no"},
+          {std::to_string(webhook.delivered())},
+          {std::to_string(webhook.retried())},
+          {std::to_string(webhook.failed()), bad(webhook.failed())},
+          {std::to_string(webhook.dropped()), bad(webhook.dropped())},
+          {std::to_string(webhook.waiting())},
+          {error}};
+  return WithNamespace(std::move(row), webhook.namespace_(), options);
 }
 
 }  // namespace weir::cli

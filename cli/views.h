@@ -51,4 +51,7 @@ Row NodeRow(const v1::Node& node, const ViewOptions& options);
 std::vector<std::string> ServiceHeader(const ViewOptions& options);
 Row ServiceRow(const v1::ServiceInfo& service, const ViewOptions& options);
 
+std::vector<std::string> WebhookHeader(const ViewOptions& options);
+Row WebhookRow(const v1::WebhookStatus& webhook, const ViewOptions& options);
+
 }  // namespace weir::cli

@@ -13,6 +13,7 @@
 namespace weir::app {
 namespace {
 
+constexpr std::chrono::milliseconds kGuardInterval{100};
 constexpr int kMaxMessageBytes = 32 << 20;  // one frontend with 1,000,000 endpoints fits
 
 std::string KernelRelease() {
@@ -46,8 +47,9 @@ Status CheckOptions(const App::Options& options) {
   return LoadTls(options.tls).status();
 }
 
-stream::Client::Options ClientOptions(const App::Options& options) {
+stream::Client::Options ClientOptions(const App::Options& options, guard::Guard& guard) {
   stream::Client::Options client;
+  client.safety = &guard;
   client.node_name = options.node_name;
   client.instance = boost::uuids::to_string(boost::uuids::random_generator()());
   client.kernel_release = KernelRelease();
@@ -64,26 +66,45 @@ Result<std::unique_ptr<HttpServer>> App::Listen(boost::asio::io_context& context
 
 App::App(boost::asio::io_context& context, const Clock& clock, datapath::Datapath& datapath,
          const Options& options, std::unique_ptr<HttpServer> http, datapath::Ending* ending)
-    : no_ending_(FailedPrecondition("this agent runs without the means to end connections")),
+    : guard_(datapath, clock),
+      guard_timer_(context),
+      guard_metrics_(guard_),
+      no_ending_(FailedPrecondition("this agent runs without the means to end connections")),
       orders_(context, clock, datapath, ending != nullptr ? *ending : no_ending_),
       metrics_(options.node_name, datapath),
       ending_metrics_(orders_),
       client_(
-          context, clock, datapath, metrics_,
+          context, clock, guard_, metrics_,
           [controller = options.controller, tls = options.tls] { return MakeChannel(controller, tls); },
-          SystemRandom(), ClientOptions(options)),
+          SystemRandom(), ClientOptions(options, guard_)),
       figure_metrics_(datapath, client_.book(), metrics_, options.figures),
       http_(std::move(http)) {
   client_.set_companion(&orders_);
-  http_->Handle("/metrics",
-                MetricsHandler({&metrics_, &ending_metrics_, &process_metrics_}, {&figure_metrics_}));
+  http_->Handle("/metrics", MetricsHandler({&metrics_, &guard_metrics_, &ending_metrics_, &process_metrics_},
+                                           {&figure_metrics_}));
   http_->Handle("/healthz", [&datapath](const HttpRequest&) { return health::Healthz(datapath); });
   http_->Handle("/readyz", [this, &datapath](const HttpRequest&) {
     return health::Readyz(datapath, {client_.synced(), client_.connected(), client_.last_error()});
   });
 }
 
+void App::Start() {
+  PollGuard();
+  client_.Start();
+}
+
+void App::PollGuard() {
+  if (stopping_) return;
+  guard_.Poll();
+  guard_timer_.expires_after(kGuardInterval);
+  guard_timer_.async_wait([this](const boost::system::error_code& error) {
+    if (!error) PollGuard();
+  });
+}
+
 void App::Stop(std::function<void()> done) {
+  stopping_ = true;
+  guard_timer_.cancel();
   http_->Stop();
   client_.Stop(std::move(done));
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -10,9 +11,11 @@
 #include "agent/datapath/datapath.h"
 #include "agent/datapath/ending.h"
 #include "agent/ending/orders.h"
+#include "agent/guard/guard.h"
 #include "agent/metrics/agent_metrics.h"
 #include "agent/metrics/ending_metrics.h"
 #include "agent/metrics/figure_metrics.h"
+#include "agent/metrics/guard_metrics.h"
 #include "agent/stream/client.h"
 #include "common/clock.h"
 #include "common/http.h"
@@ -42,7 +45,7 @@ class App {
       const Options& options, std::unique_ptr<HttpServer> http, datapath::Ending* ending = nullptr);
 
   /// Dials the controller; gRPC's threads begin here.
-  void Start() { client_.Start(); }
+  void Start();
   /// Closes the HTTP server and the stream; `done` is called on the io_context, which must run until then.
   /// The datapath keeps what it holds.
   void Stop(std::function<void()> done);
@@ -50,6 +53,12 @@ class App {
   std::string http_address() const { return http_->address(); }
 
  private:
+  void PollGuard();
+
+  guard::Guard guard_;
+  boost::asio::steady_timer guard_timer_;
+  bool stopping_ = false;
+  metrics::GuardMetrics guard_metrics_;
   datapath::NoEnding no_ending_;
   ending::Orders orders_;
   metrics::AgentMetrics metrics_;

@@ -2,9 +2,11 @@
 // rest use FakeDatapath. Not thread-safe: one thread (the agent's io_context) calls it.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -44,6 +46,33 @@ struct Variant {
   bool operator==(const Variant&) const = default;
 };
 
+/// What the node does by itself while a canary is exposed: weir.v1.FailSafe. The kernel gives all connections
+/// to `stable` as soon as no controller was heard for longer than `after`, or `trip_after` connects to
+/// another variant failed in a row while stable's succeed.
+struct FailSafe {
+  std::string stable;                  // revision; every other variant is the canary
+  std::chrono::milliseconds after{0};  // 0: never
+  uint32_t trip_after = 0;             // 0: never
+  uint32_t round = 0;                  // what was done holds as long as this stays
+  bool operator==(const FailSafe&) const = default;
+};
+
+/// An endpoint whose connects fail is left out: weir.v1.PassiveHealth. The agent does it (agent/guard); the
+/// kernel only keeps count of what fails.
+struct PassiveHealth {
+  uint32_t consecutive_failures = 0;     // above 0
+  std::chrono::milliseconds base{1000};  // for how long at first
+  std::chrono::milliseconds max{300'000};
+  bool operator==(const PassiveHealth&) const = default;
+};
+
+/// Why a canary has no connections on this node although the controller gives it some.
+enum class Cut : uint8_t {
+  kNone = 0,
+  kCutOff = 1,   // no controller was heard
+  kTripped = 2,  // its connects failed
+};
+
 struct Frontend {
   FrontendKey key;
   std::string ns, service;  // for metrics
@@ -54,7 +83,27 @@ struct Frontend {
   /// Endpoints that exist but may not be chosen. For the agent, not for the kernel.
   std::vector<SocketAddress> lingering;
   bool endpoints_known = false;  // those and the variants' are all there are
+  std::optional<FailSafe> fail_safe;
+  std::optional<PassiveHealth> health;  // TCP
+  Cut cut = Cut::kNone;                 // variants but the stable one have weight 0: said to the next agent
   bool operator==(const Frontend&) const = default;
+};
+
+/// A frontend in force whose canary the kernel gives nothing.
+struct GuardState {
+  FrontendKey key;
+  uint64_t canary_id = 0;     // RevisionId() of the first variant that is not stable
+  Cut in_force = Cut::kNone;  // Frontend::cut, maybe of an earlier agent's
+  Cut decided = Cut::kNone;   // by the kernel, beyond the weights in force; lasts as long as its cause
+  uint64_t diverted = 0;      // connections given to stable by such decisions, since the VIP is known
+};
+
+/// An endpoint whose connects failed.
+struct EndpointFailures {
+  FrontendKey key;
+  SocketAddress endpoint;
+  uint32_t in_row = 0;    // since one succeeded
+  uint32_t answered = 0;  // that succeeded, since the first failure
 };
 
 /// One generation's change. `full`: frontends that are not among upserts are removed.
@@ -187,6 +236,18 @@ class Datapath {
   /// Checks that every hook is still attached to the cgroup in effect (BPF_PROG_QUERY); names the first that
   /// is not.
   virtual Status CheckAttached() = 0;
+
+  /// A controller has given a sign of life, then (CLOCK_BOOTTIME). FailSafe::after counts from here, whether
+  /// an agent runs or not.
+  virtual void SetHeard(std::chrono::nanoseconds boottime) = 0;
+  /// Of frontends in force: those with a cut, and those for which the kernel has decided as of that time.
+  virtual std::vector<GuardState> ReadGuards(std::chrono::nanoseconds boottime) const = 0;
+
+  /// Of frontends with PassiveHealth: endpoints that failed since they were forgotten.
+  virtual Result<std::vector<EndpointFailures>> ReadFailures() = 0;
+  virtual Status ForgetFailures(const FrontendKey& key, const SocketAddress& endpoint) = 0;
+  /// Counts both anew, from 0: a first success is seen, too.
+  virtual Status ExpectAnswer(const FrontendKey& key, const SocketAddress& endpoint) = 0;
 
   /// What this kernel offers, for Hello: "connect4", "sendmsg6", "set_retval", "mptcp", ...
   virtual std::vector<std::string> Abilities() const = 0;

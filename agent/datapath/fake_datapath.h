@@ -4,11 +4,13 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "agent/datapath/datapath.h"
+#include "agent/datapath/revision_id.h"
 
 namespace weir::datapath {
 
@@ -56,6 +58,43 @@ class FakeDatapath final : public Datapath {
     return figures;
   }
   Status CheckAttached() override { return attached; }
+  void SetHeard(std::chrono::nanoseconds boottime) override { heard = boottime; }
+  std::vector<GuardState> ReadGuards(std::chrono::nanoseconds boottime) const override {
+    std::vector<GuardState> states;
+    for (const auto& [key, frontend] : frontends) {
+      if (!frontend.fail_safe) continue;
+      for (const Variant& variant : frontend.variants) {
+        const bool exposed = variant.weight > 0 && frontend.cut == Cut::kNone;
+        if (variant.revision == frontend.fail_safe->stable || (!exposed && frontend.cut == Cut::kNone))
+          continue;
+        GuardState& state = states.emplace_back();
+        state.key = key;
+        state.canary_id = RevisionId(variant.revision);
+        state.in_force = frontend.cut;
+        const std::chrono::nanoseconds after = frontend.fail_safe->after;
+        if (exposed && tripped.contains(key)) {
+          state.decided = Cut::kTripped;
+        } else if (exposed && after.count() != 0 && boottime - heard > after) {
+          state.decided = Cut::kCutOff;
+        }
+      }
+    }
+    return states;
+  }
+  Result<std::vector<EndpointFailures>> ReadFailures() override {
+    if (!read_error.ok()) return read_error;
+    std::vector<EndpointFailures> list;
+    for (const auto& [where, failing] : failures) list.push_back(failing);
+    return list;
+  }
+  Status ForgetFailures(const FrontendKey& key, const SocketAddress& endpoint) override {
+    failures.erase({key, endpoint});
+    return OkStatus();
+  }
+  Status ExpectAnswer(const FrontendKey& key, const SocketAddress& endpoint) override {
+    failures[{key, endpoint}] = {.key = key, .endpoint = endpoint};
+    return OkStatus();
+  }
   std::vector<std::string> Abilities() const override { return {"connect4", "connect6"}; }
 
   /// What is in force.
@@ -76,6 +115,10 @@ class FakeDatapath final : public Datapath {
   Figures figures;
   Status read_error;
   Status attached;
+
+  std::chrono::nanoseconds heard{0};
+  std::set<FrontendKey> tripped;  // by the kernel
+  std::map<std::pair<FrontendKey, SocketAddress>, EndpointFailures> failures;
 };
 
 }  // namespace weir::datapath

@@ -42,6 +42,17 @@ class KernelDatapath : public Datapath {
   Result<std::vector<SplitCount>> ReadCounts() override { return table_.ReadCounts(); }
   Result<Figures> ReadFigures() override;
   Status CheckAttached() override;
+  void SetHeard(std::chrono::nanoseconds boottime) override { table_.SetHeard(boottime); }
+  std::vector<GuardState> ReadGuards(std::chrono::nanoseconds boottime) const override {
+    return table_.ReadGuards(boottime);
+  }
+  Result<std::vector<EndpointFailures>> ReadFailures() override { return table_.ReadFailures(); }
+  Status ForgetFailures(const FrontendKey& key, const SocketAddress& endpoint) override {
+    return table_.ForgetFailures(key, endpoint);
+  }
+  Status ExpectAnswer(const FrontendKey& key, const SocketAddress& endpoint) override {
+    return table_.ExpectAnswer(key, endpoint);
+  }
   std::vector<std::string> Abilities() const override { return abilities_; }
 
   /// For KernelEnding, which must not outlive them.

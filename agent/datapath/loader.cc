@@ -18,7 +18,7 @@ constexpr std::string_view kUnfinished = "_new";
 bool IsShared(const std::string& name) {
   return name == "weir_socks" || name == "weir_udp_flows" || name == "weir_counters" ||
          name == "weir_grace" || name == "weir_state" || name == "weir_series" || name == "weir_stats" ||
-         name == "weir_http" || name == "weir_http_socks";
+         name == "weir_http" || name == "weir_http_socks" || name == "weir_contact" || name == "weir_failing";
 }
 
 void SetSizes(weir_socket* skeleton, const MapSizes& sizes) {
@@ -36,17 +36,20 @@ void SetSizes(weir_socket* skeleton, const MapSizes& sizes) {
 Status ReusePinned(bpf_object* object, const std::string& name, const std::string& directory) {
   const std::string path = fmt::format("{}/{}", directory, name);
   const UniqueFd fd(bpf_obj_get(path.c_str()));
+  if (!fd.valid() && errno == ENOENT && CameLater(name)) return OkStatus();
   if (!fd.valid()) return ErrnoStatus(errno, "open pinned map " + path);
   bpf_map* map = bpf_object__find_map_by_name(object, name.c_str());
   const int error = bpf_map__reuse_fd(map, fd.get());
   return error == 0 ? OkStatus() : ErrnoStatus(-error, "reuse " + path);
 }
 
+/// Pins every map that is not pinned there yet.
 Status PinMaps(bpf_object* object, const std::string& directory) {
   std::error_code error;
   std::filesystem::create_directories(directory, error);
   if (error) return ErrnoStatus(error.value(), "mkdir " + directory);
   for (const std::string& name : MapNames()) {
+    if (std::filesystem::exists(fmt::format("{}/{}", directory, name), error)) continue;
     const int fd = bpf_map__fd(bpf_object__find_map_by_name(object, name.c_str()));
     const std::string path = fmt::format("{}/{}", directory, name);
     if (bpf_obj_pin(fd, path.c_str()) != 0) return ErrnoStatus(errno, "pin " + path);
@@ -85,7 +88,10 @@ Result<Programs> Programs::Load(const std::string& map_directory, const MapSizes
     return Annotate(ErrnoStatus(-failed, LibbpfMessages()),
                     "load the BPF programs (Linux 5.18 or later with cgroup BPF is needed)");
   }
-  if (exists) return Programs(std::move(skeleton), map_directory, map_directory);
+  if (exists) {
+    RETURN_IF_ERROR(PinMaps(skeleton->obj, map_directory));
+    return Programs(std::move(skeleton), map_directory, map_directory);
+  }
   const std::string unfinished = map_directory + std::string(kUnfinished);
   RETURN_IF_ERROR(PinMaps(skeleton->obj, unfinished));
   return Programs(std::move(skeleton), unfinished, map_directory);

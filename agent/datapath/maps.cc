@@ -26,6 +26,9 @@ MapShape Shape(const std::string& name, const MapSizes& sizes) {
   if (name == "weir_cursors") return {BPF_MAP_TYPE_ARRAY, 4, sizeof(weir_cursor), sizes.cursor_entries()};
   if (name == "weir_grace") return {BPF_MAP_TYPE_ARRAY, 4, sizeof(weir_grace_cpu), WEIR_GRACE_CPUS};
   if (name == "weir_state") return {BPF_MAP_TYPE_ARRAY, 4, sizeof(weir_state), 1};
+  if (name == "weir_contact") return {BPF_MAP_TYPE_ARRAY, 4, sizeof(weir_contact), 1};
+  if (name == "weir_failing")
+    return {BPF_MAP_TYPE_HASH, sizeof(weir_failing_key), sizeof(weir_failing), WEIR_MAX_FAILING};
   if (name == "weir_socks") return {BPF_MAP_TYPE_SK_STORAGE, 4, sizeof(weir_sock), 0};
   if (name == "weir_udp_flows") return {BPF_MAP_TYPE_SK_STORAGE, 4, sizeof(weir_udp_flows), 0};
   if (name == "weir_http_socks") return {BPF_MAP_TYPE_SK_STORAGE, 4, sizeof(weir_http_sock), 0};
@@ -115,6 +118,7 @@ template class SharedArray<weir_split>;
 template class SharedArray<weir_endpoint>;
 template class SharedArray<weir_grace_cpu>;
 template class SharedArray<weir_state>;
+template class SharedArray<weir_contact>;
 
 std::string MapSizes::DirectoryName() const {
   return fmt::format("v{}-s{}-e{}-a{}", WEIR_SCHEMA_VERSION, services, endpoints, affinity);
@@ -134,11 +138,13 @@ std::optional<MapSizes> MapSizes::FromDirectoryName(std::string_view name) {
 
 const std::vector<std::string>& MapNames() {
   static const std::vector<std::string> names = {
-      "weir_vips",     "weir_wide",     "weir_splits", "weir_endpoints", "weir_cursors",
-      "weir_grace",    "weir_state",    "weir_socks",  "weir_udp_flows", "weir_http_socks",
-      "weir_affinity", "weir_counters", "weir_series", "weir_stats",     "weir_http"};
+      "weir_vips",   "weir_wide",  "weir_splits",    "weir_endpoints",  "weir_cursors",  "weir_grace",
+      "weir_state",  "weir_socks", "weir_udp_flows", "weir_http_socks", "weir_affinity", "weir_counters",
+      "weir_series", "weir_stats", "weir_http",      "weir_contact",    "weir_failing"};
   return names;
 }
+
+bool CameLater(const std::string& name) { return name == "weir_contact" || name == "weir_failing"; }
 
 Result<Maps> Maps::Open(const std::string& directory, const MapSizes& sizes) {
   Maps maps;
@@ -169,6 +175,7 @@ Result<Maps> Maps::Open(const std::string& directory, const MapSizes& sizes) {
   RETURN_IF_ERROR(maps.endpoints.Map(maps.fd("weir_endpoints"), sizes.endpoint_entries()));
   RETURN_IF_ERROR(maps.grace.Map(maps.fd("weir_grace"), WEIR_GRACE_CPUS));
   RETURN_IF_ERROR(maps.state.Map(maps.fd("weir_state"), 1));
+  RETURN_IF_ERROR(maps.contact.Map(maps.fd("weir_contact"), 1));
   return maps;
 }
 
@@ -221,6 +228,22 @@ Status Maps::ForEachStats(const std::function<void(uint32_t, const weir_stats&)>
 Status Maps::ForEachHttp(
     const std::function<void(const weir_http_key&, const weir_histogram&)>& visit) const {
   return ForEachElement<weir_http_key, weir_histogram>(fd("weir_http"), "weir_http", visit);
+}
+
+Status Maps::ForEachFailing(
+    const std::function<void(const weir_failing_key&, const weir_failing&)>& visit) const {
+  return ForEachElement<weir_failing_key, weir_failing>(fd("weir_failing"), "weir_failing", visit);
+}
+
+Status Maps::ResetFailing(const weir_failing_key& key) const {
+  const weir_failing none{};
+  const int map = fd("weir_failing");
+  const int error = RetryBusy([&] { return bpf_map_update_elem(map, &key, &none, BPF_ANY); });
+  return error == 0 ? OkStatus() : ErrnoStatus(-error, "write to weir_failing");
+}
+
+Status Maps::DeleteFailing(const weir_failing_key& key) const {
+  return DeleteElement(fd("weir_failing"), "weir_failing", &key);
 }
 
 Status Maps::DeleteStats(uint32_t series) const {

@@ -75,6 +75,8 @@ struct MapSizes {
 
 /// Names of all maps, as in the object and in the pin directory.
 const std::vector<std::string>& MapNames();
+/// Whether earlier agents of this schema left none: it is made when it is missing.
+bool CameLater(const std::string& name);
 
 class Maps {
  public:
@@ -89,7 +91,8 @@ class Maps {
   SharedArray<weir_wide> wide;
   SharedArray<weir_endpoint> endpoints;
   SharedArray<weir_grace_cpu> grace;
-  SharedArray<weir_state> state;  // one element
+  SharedArray<weir_state> state;      // one element
+  SharedArray<weir_contact> contact;  // one element
 
   /// The variants of a split, weir_split.variant_count of them.
   std::span<const weir_variant> VariantsOf(const weir_split& split) const;
@@ -104,6 +107,11 @@ class Maps {
   /// Each element, while the kernel may add to it.
   Status ForEachStats(const std::function<void(uint32_t series, const weir_stats&)>& visit) const;
   Status ForEachHttp(const std::function<void(const weir_http_key&, const weir_histogram&)>& visit) const;
+  Status ForEachFailing(const std::function<void(const weir_failing_key&, const weir_failing&)>& visit) const;
+  /// An element that says nothing, made if need be.
+  Status ResetFailing(const weir_failing_key& key) const;
+  /// OK too if there is none.
+  Status DeleteFailing(const weir_failing_key& key) const;
   /// OK too if there is none.
   Status DeleteStats(uint32_t series) const;
   Status DeleteHttp(const weir_http_key& key) const;

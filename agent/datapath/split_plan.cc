@@ -1,31 +1,56 @@
 #include "agent/datapath/split_plan.h"
 
 #include <numeric>
+#include <optional>
 #include <set>
 
 #include "weir/maps.h"
 
 namespace weir::datapath {
 
-uint64_t Fnv1a(std::string_view text) {
-  uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : text) {
-    hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
+namespace {
+
+/// The stable variant's index where there is something to fall back from and on; else none.
+std::optional<uint32_t> FallBackOn(const Frontend& frontend) {
+  if (!frontend.fail_safe) return std::nullopt;
+  std::optional<uint32_t> stable;
+  bool exposed = frontend.cut != Cut::kNone;
+  for (uint32_t index = 0; index < frontend.variants.size(); ++index) {
+    const Variant& variant = frontend.variants[index];
+    const bool is_stable = variant.revision == frontend.fail_safe->stable;
+    if (is_stable && !variant.endpoints.empty()) stable = index;
+    exposed = exposed || (!is_stable && variant.weight > 0);
   }
-  return hash;
+  return exposed ? stable : std::nullopt;
 }
+
+}  // namespace
 
 SplitPlan MakePlan(const Frontend& frontend) {
   SplitPlan plan;
+  const std::optional<uint32_t> stable = FallBackOn(frontend);
+  const bool cut = stable && frontend.cut != Cut::kNone;
   uint32_t divisor = 0;
+  const auto add = [&](uint32_t index, bool chosen) {
+    const Variant& variant = frontend.variants[index];
+    plan.variants.push_back(
+        {.id = RevisionId(variant.revision), .weight = variant.weight, .index = index, .chosen = chosen});
+    divisor = std::gcd(divisor, variant.weight);
+  };
+  if (stable) add(*stable, true);
   for (uint32_t index = 0; index < frontend.variants.size(); ++index) {
     const Variant& variant = frontend.variants[index];
+    if (index == stable) continue;
+    if (cut && variant.weight == 0) {
+      add(index, false);
+      continue;
+    }
     if (variant.weight == 0) continue;
     if (variant.endpoints.empty() && frontend.on_empty != OnEmpty::kRefuseShare) continue;
-    plan.variants.push_back({.id = Fnv1a(variant.revision), .weight = variant.weight, .index = index});
-    divisor = std::gcd(divisor, variant.weight);
+    add(index, true);
   }
-  if (divisor == 0) return plan;  // nothing that may be chosen
+  if (divisor == 0) return {};  // nothing that may be chosen
+  plan.fail_safe = stable && !cut && plan.variants.size() > 1;
   for (PlannedVariant& variant : plan.variants) {
     variant.weight /= divisor;
     plan.total_weight += variant.weight;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <limits>
 #include <set>
 #include <span>
 
@@ -27,16 +28,38 @@ Status Full(std::string_view map, uint64_t needed, uint64_t capacity, std::strin
                needed, capacity, flag);
 }
 
+/// The endpoints that a variant is to have in the kernel.
+const std::vector<SocketAddress>& EndpointsOf(const Frontend& frontend, const PlannedVariant& planned) {
+  static const std::vector<SocketAddress> kNone;
+  return planned.chosen ? frontend.variants[planned.index].endpoints : kNone;
+}
+
 uint64_t PlannedEndpoints(const Frontend& frontend) {
   uint64_t count = 0;
   for (const PlannedVariant& variant : MakePlan(frontend).variants) {
-    count += frontend.variants[variant.index].endpoints.size();
+    count += EndpointsOf(frontend, variant).size();
   }
   return count;
 }
 
-uint8_t Flags(const Frontend& frontend) {
-  return frontend.http && frontend.key.protocol == Protocol::kTcp ? WEIR_SPLIT_HTTP : 0;
+uint8_t Flags(const Frontend& frontend, const SplitPlan& plan) {
+  const bool tcp = frontend.key.protocol == Protocol::kTcp;
+  const bool cut = !plan.variants.empty() && !plan.variants.back().chosen;
+  return static_cast<uint8_t>((frontend.http && tcp ? WEIR_SPLIT_HTTP : 0) |
+                              (frontend.health && tcp ? WEIR_SPLIT_WATCHED : 0) |
+                              (plan.fail_safe ? WEIR_SPLIT_FAIL_SAFE : 0) |
+                              (cut && frontend.cut == Cut::kCutOff ? WEIR_SPLIT_CUT_OFF : 0) |
+                              (cut && frontend.cut == Cut::kTripped ? WEIR_SPLIT_TRIPPED : 0));
+}
+
+uint32_t FailSafeMs(const Frontend& frontend, const SplitPlan& plan) {
+  if (!plan.fail_safe) return 0;
+  constexpr int64_t kLongest = std::numeric_limits<uint32_t>::max();
+  return static_cast<uint32_t>(std::min<int64_t>(frontend.fail_safe->after.count(), kLongest));
+}
+
+uint32_t TripAfter(const Frontend& frontend, const SplitPlan& plan, uint32_t place) {
+  return plan.fail_safe && place > 0 ? frontend.fail_safe->trip_after : 0;
 }
 
 }  // namespace
@@ -151,7 +174,8 @@ bool SplitTable::IsInForce(const Frontend& frontend) const {
   const weir_split& split = *SplitOf(&held->second);
   const SplitPlan plan = MakePlan(frontend);
   if (!SamePlan(split, plan) || split.affinity_timeout_s != frontend.affinity_timeout_s ||
-      split.on_empty != static_cast<uint8_t>(frontend.on_empty) || split.flags != Flags(frontend)) {
+      split.on_empty != static_cast<uint8_t>(frontend.on_empty) || split.flags != Flags(frontend, plan) ||
+      split.fail_safe_ms != FailSafeMs(frontend, plan)) {
     return false;
   }
   const std::span<const weir_variant> variants = maps_.VariantsOf(split);
@@ -159,7 +183,8 @@ bool SplitTable::IsInForce(const Frontend& frontend) const {
     const weir_variant& variant = variants[place];
     if (variant.index != plan.variants[place].index) return false;
     if (variant.series != SeriesOf(frontend, variant.index)) return false;
-    if (!Holds(variant, frontend.variants[variant.index].endpoints)) return false;
+    if (variant.trip_after != TripAfter(frontend, plan, place)) return false;
+    if (!Holds(variant, EndpointsOf(frontend, plan.variants[place]))) return false;
   }
   return true;
 }
@@ -189,7 +214,8 @@ Status SplitTable::Stage(const Frontend& frontend, uint64_t generation, uint32_t
   split.total_weight = plan.total_weight;
   split.affinity_timeout_s = frontend.affinity_timeout_s;
   split.on_empty = static_cast<uint8_t>(frontend.on_empty);
-  split.flags = Flags(frontend);
+  split.flags = Flags(frontend, plan);
+  split.fail_safe_ms = FailSafeMs(frontend, plan);
   split.variant_count = static_cast<uint8_t>(plan.variants.size());
   RETURN_IF_ERROR(StageVariants(frontend, plan, staged, split));
   RETURN_IF_ERROR(StageCursor(plan, Phase(node_number, frontend.key), staged, split));
@@ -208,13 +234,14 @@ Status SplitTable::StageVariants(const Frontend& frontend, const SplitPlan& plan
   }
   for (uint32_t place = 0; place < plan.variants.size(); ++place) {
     const PlannedVariant& planned = plan.variants[place];
-    const std::vector<SocketAddress>& endpoints = frontend.variants[planned.index].endpoints;
+    const std::vector<SocketAddress>& endpoints = EndpointsOf(frontend, planned);
     variants[place] = {.id = planned.id,
                        .weight = planned.weight,
                        .first_endpoint = 0,
                        .endpoint_count = static_cast<uint32_t>(endpoints.size()),
                        .index = planned.index,
-                       .series = SeriesOf(frontend, planned.index)};
+                       .series = SeriesOf(frontend, planned.index),
+                       .trip_after = TripAfter(frontend, plan, place)};
     if (!endpoints.empty()) RETURN_IF_ERROR(StageEndpoints(endpoints, staged, variants[place]));
   }
   return OkStatus();
@@ -297,6 +324,7 @@ void SplitTable::Retire(const weir_split& split, uint32_t slot, const std::vecto
 void SplitTable::Finish(const Change& change, const std::vector<Staged>& staged,
                         const std::vector<FrontendKey>& removals) {
   for (const Staged& entry : staged) {
+    ResetGuard(SplitOf(entry.old), entry.service, entry.slot);
     if (entry.old != nullptr)
       Retire(*SplitOf(entry.old), entry.old->slot, entry.kept_ranges, entry.keeps_cursor);
     Hold(entry.frontend->key, entry.service, entry.slot);
@@ -307,6 +335,8 @@ void SplitTable::Finish(const Change& change, const std::vector<Staged>& staged,
     Retire(*SplitOf(&held->second), held->second.slot, {}, false);
     packet_users_ -= held->second.needs_packets ? 1 : 0;
     UseSeries(held->second, {});
+    guarded_.erase(key);
+    watched_.erase(key);
     held_.erase(held);
   }
   for (const Frontend& frontend : change.upserts) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,13 @@ class SplitTable {
 
   /// False: the kernel does not measure, and later splits name no series.
   void set_measured(bool measured) { measured_ = measured; }
+
+  // See Datapath.
+  void SetHeard(std::chrono::nanoseconds boottime);
+  std::vector<GuardState> ReadGuards(std::chrono::nanoseconds boottime) const;
+  Result<std::vector<EndpointFailures>> ReadFailures();
+  Status ForgetFailures(const FrontendKey& key, const SocketAddress& endpoint);
+  Status ExpectAnswer(const FrontendKey& key, const SocketAddress& endpoint);
 
   Result<Stats> ReadStats() const;
   Result<std::vector<SplitCount>> ReadCounts() const;
@@ -88,6 +96,8 @@ class SplitTable {
   uint32_t SeriesOf(const Frontend& frontend, uint32_t variant) const;
   void UseSeries(Held& held, std::vector<uint32_t> series);
   void Hold(const FrontendKey& key, uint32_t service, uint32_t slot);
+  bool AnyFailing() const;
+  void ResetGuard(const weir_split* old, uint32_t service, uint32_t slot);
   const weir_split* SplitOf(const Held* held) const;
 
   Status Stage(const Frontend& frontend, uint64_t generation, uint32_t node_number, Staged& staged);
@@ -102,6 +112,8 @@ class SplitTable {
 
   Maps maps_;
   std::map<FrontendKey, Held> held_;
+  std::set<FrontendKey> guarded_;  // of these: a fail safe or a cut
+  std::set<FrontendKey> watched_;  // WEIR_SPLIT_WATCHED
   RangeAllocator splits_, wide_, cursors_, endpoints_;
   const Clock* clock_;
   SeriesTable series_;

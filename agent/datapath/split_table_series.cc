@@ -32,6 +32,15 @@ void SplitTable::Hold(const FrontendKey& key, uint32_t service, uint32_t slot) {
   held.slot = slot;
   held.needs_packets = key.protocol == Protocol::kUdp || (split.flags & WEIR_SPLIT_HTTP) != 0;
   packet_users_ += held.needs_packets ? 1 : 0;
+  const auto list = [&](std::set<FrontendKey>& keys, int flags) {
+    if ((split.flags & flags) != 0) {
+      keys.insert(key);
+    } else {
+      keys.erase(key);
+    }
+  };
+  list(guarded_, WEIR_SPLIT_FAIL_SAFE | WEIR_SPLIT_CUT_OFF | WEIR_SPLIT_TRIPPED);
+  list(watched_, WEIR_SPLIT_WATCHED);
   std::vector<uint32_t> series;
   for (const weir_variant& variant : maps_.VariantsOf(split)) series.push_back(variant.series);
   UseSeries(held, std::move(series));

@@ -131,6 +131,7 @@ Status SplitTable::ImportFrontend(const FrontendKey& key, const weir_split& old,
     variant.first_endpoint = *first;
   }
   maps_.splits[*slot] = split;
+  maps_.vips[*service].guard = from.vips[old.service].guard;
   maps_.vips[*service].slot = *slot;
   Hold(key, *service, *slot);
   return OkStatus();

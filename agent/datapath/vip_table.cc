@@ -37,6 +37,7 @@ std::optional<uint32_t> VipTable::Insert(const weir_vip_key& key) {
     // A search compares the key only once it sees the tag.
     entry.key = key;
     entry.next[0] = entry.next[1] = 0;
+    entry.guard = {};
     StoreTag(entry, weir_vip_tag(hash));
     return index;
   }

@@ -76,7 +76,8 @@ void WriteReasons(ExpositionWriter& writer, const std::vector<Shown>& shown,
 void WriteDurations(ExpositionWriter& writer, const std::vector<Shown>& shown,
                     datapath::Histogram Series::*histogram, const Buckets& buckets) {
   for (const Shown& one : shown) {
-    if ((one.series->*histogram).count() != 0) buckets.Write(writer, one.labels->weir, one.series->*histogram);
+    if ((one.series->*histogram).count() != 0)
+      buckets.Write(writer, one.labels->weir, one.series->*histogram);
   }
 }
 

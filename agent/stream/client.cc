@@ -105,11 +105,28 @@ void Client::SendHello() {
 }
 
 void Client::OnMessages() {
+  if (state_ == State::kWelcomed) Heard();
   for (v1::ControllerMessage& message : connection_->TakeMessages()) {
     if (state_ != State::kDialled && state_ != State::kWelcomed) return;
     OnMessage(message);
   }
-  if (state_ == State::kWelcomed) ApplyPending();
+  if (state_ != State::kWelcomed) return;
+  ApplyPending();
+  Heard();  // what was decided while we were alone may be kept only now that it has a name
+  TellSafety(false);
+}
+
+void Client::Heard() {
+  if (options_.safety != nullptr) options_.safety->Heard();
+}
+
+void Client::TellSafety(bool anew) {
+  if (options_.safety == nullptr) return;
+  auto report = options_.safety->Report(anew);
+  if (!report) return;
+  v1::AgentMessage message;
+  *message.mutable_safety() = *std::move(report);
+  connection_->Send(std::move(message));
 }
 
 void Client::OnMessage(v1::ControllerMessage& message) {
@@ -145,6 +162,8 @@ void Client::OnWelcome(const v1::Welcome& welcome) {
   pacer_.Reset();
   series_pacer_.Reset();
   observer_.Connected(true);
+  Heard();
+  TellSafety(true);
   if (companion_ != nullptr) {
     companion_->Welcomed(controller_id_, [this](v1::AgentMessage message) {
       if (connection_) connection_->Send(std::move(message));
@@ -258,6 +277,7 @@ void Client::Beat() {
 
 void Client::Report() {
   if (state_ != State::kWelcomed) return;
+  TellSafety(false);
   // A report tells what changed since the last one: nothing is lost while that one still waits to be written.
   if (!connection_->TelemetryWaiting()) {
     const MonotonicTime now = clock_.Now();

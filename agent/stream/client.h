@@ -21,6 +21,7 @@
 #include "agent/stream/assembler.h"
 #include "agent/stream/companion.h"
 #include "agent/stream/connection.h"
+#include "agent/stream/safety.h"
 #include "agent/stream/split_book.h"
 #include "agent/stream/telemetry.h"
 #include "common/backoff.h"
@@ -65,7 +66,8 @@ class Client {
     std::chrono::milliseconds telemetry_interval{
         1000};                                        // of what changes; of figures: where a split is at work
     std::chrono::milliseconds telemetry_idle{15000};  // of all else
-    size_t telemetry_bytes = 256 << 10;               // a message of figures: an ack waits behind one at most
+    Safety* safety = nullptr;  // outlives the client; null: nobody looks after the node while it is alone
+    size_t telemetry_bytes = 256 << 10;  // a message of figures: an ack waits behind one at most
   };
   /// Makes the channel of one attempt; an error (a key file that went away) counts as a failed attempt.
   using ChannelFactory = std::function<Result<std::shared_ptr<grpc::Channel>>()>;
@@ -112,6 +114,8 @@ class Client {
   void Ack(uint64_t generation);
   void Nack(uint64_t generation, const Status& status);
 
+  void Heard();
+  void TellSafety(bool anew);
   void Beat();
   void Report();
   std::optional<std::vector<datapath::SplitCount>> ReadCounts();

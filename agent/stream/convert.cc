@@ -116,6 +116,31 @@ Result<datapath::FrontendKey> ToKey(const v1::FrontendKey& key) {
   }
 }
 
+namespace {
+
+/// Longer than any agent runs, and far from an overflow.
+constexpr uint64_t kLongestMs = uint64_t{1} << 31;
+
+std::chrono::milliseconds ToDuration(uint64_t ms) {
+  return std::chrono::milliseconds(static_cast<int64_t>(std::min(ms, kLongestMs)));
+}
+
+void AddSafety(const v1::Frontend& wire, datapath::Frontend& frontend) {
+  if (wire.has_fail_safe()) {
+    frontend.fail_safe = {.stable = wire.fail_safe().stable_revision(),
+                          .after = ToDuration(wire.fail_safe().after_ms()),
+                          .trip_after = wire.fail_safe().trip_after(),
+                          .round = wire.fail_safe().round()};
+  }
+  const v1::PassiveHealth& health = wire.passive_health();
+  if (health.consecutive_failures() == 0 || frontend.key.protocol != Protocol::kTcp) return;
+  frontend.health = {.consecutive_failures = health.consecutive_failures(),
+                     .base = ToDuration(health.base_ms()),
+                     .max = ToDuration(health.max_ms())};
+}
+
+}  // namespace
+
 Result<datapath::Frontend> ToFrontend(const v1::Frontend& wire) {
   const auto where = [&] { return fmt::format("frontend of {}/{}", wire.namespace_(), wire.service()); };
   const auto key = ToKey(wire.key());
@@ -140,6 +165,7 @@ Result<datapath::Frontend> ToFrontend(const v1::Frontend& wire) {
       return Annotate(endpoint.status(), fmt::format("{} ({}), lingering[{}]", where(), ToString(*key), i));
     frontend.lingering.push_back(*endpoint);
   }
+  AddSafety(wire, frontend);
   std::set<std::string_view> revisions;
   for (const v1::Variant& variant : wire.variants()) {
     auto converted = ToVariant(variant, key->address);

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+#include "bpf/lib/fail_safe.h"
 #include "bpf/lib/grace.h"
 #include "bpf/lib/select.h"
 
@@ -23,7 +24,8 @@ struct weir_target {
   __u32 service;
   __u32 variant;
   __u32 series;
-  bool http; /* HTTP/1.x is to be recognised on the connection */
+  bool http;    /* HTTP/1.x is to be recognised on the connection */
+  bool guarded; /* what comes of it matters: bpf/lib/guard.h */
 };
 
 static __always_inline bool weir_same_address(const struct weir_address* a, const struct weir_address* b) {
@@ -79,6 +81,7 @@ static __always_inline int weir_fill_target(const struct weir_split* split,
   target->variant = variant->index;
   target->series = variant->series;
   target->http = (split->flags & WEIR_SPLIT_HTTP) != 0;
+  target->guarded = (split->flags & (WEIR_SPLIT_FAIL_SAFE | WEIR_SPLIT_WATCHED)) != 0;
   target->generation = split->generation;
   target->service = split->service;
   return 0;
@@ -105,7 +108,7 @@ static long weir_search_step(__u32 i, void* context) {
  * Fills target if the endpoint that was chosen before may still be: its variant has weight and the endpoint
  * is one of it. `hint` is where it was; a change of the list moves it, then all are looked at.
  */
-static __always_inline bool weir_still_there(const struct weir_split* split,
+static __always_inline bool weir_still_there(const struct weir_vip* vip, const struct weir_split* split,
                                              const struct weir_endpoint* wanted, __u64 variant_id, __u32 hint,
                                              struct weir_target* target) {
   struct weir_search search = {.wanted = wanted, .found = ~0U};
@@ -118,7 +121,7 @@ static __always_inline bool weir_still_there(const struct weir_split* split,
     if (!variant) return false;
     if (variant->id == variant_id) break;
   }
-  if (place >= WEIR_MAX_VARIANTS) return false;
+  if (place >= WEIR_MAX_VARIANTS || (place > 0 && weir_stable_only(vip, split))) return false;
   variant = weir_variant_at(split, weir_opaque(split, place));
   if (!variant) return false;
   if (hint < variant->endpoint_count && !weir_fill_target(split, variant, hint, target) &&
@@ -152,7 +155,9 @@ static __always_inline enum weir_verdict weir_choose_new(struct weir_vip* vip, c
     weir_count(split->on_empty == WEIR_ON_EMPTY_PASS ? WEIR_COUNT_PASSED_EMPTY : WEIR_COUNT_REFUSED_EMPTY);
     return split->on_empty == WEIR_ON_EMPTY_PASS ? WEIR_PASS : WEIR_REFUSE;
   }
-  if (split->variant_count <= WEIR_PAIR) {
+  if (weir_stable_only(vip, split)) {
+    choice.number = __sync_fetch_and_add(&vip->guard.diverted, 1);
+  } else if (split->variant_count <= WEIR_PAIR) {
     weir_choose_pair(split, __sync_fetch_and_add(&vip->next[split->cursor & 1], 1), &choice);
   } else if (!weir_take_many(split, &choice)) {
     weir_count(WEIR_ERR_BAD_INDEX);
@@ -168,12 +173,14 @@ static __always_inline enum weir_verdict weir_choose_new(struct weir_vip* vip, c
                                                                                            : WEIR_CHOSEN;
 }
 
-static __always_inline bool weir_use_affinity(const struct weir_split* split, struct weir_affinity* entry,
-                                              __u64 now, struct weir_target* target) {
+static __always_inline bool weir_use_affinity(const struct weir_vip* vip, const struct weir_split* split,
+                                              struct weir_affinity* entry, __u64 now,
+                                              struct weir_target* target) {
   struct weir_affinity seen = *entry;
 
   if (now - seen.last_used_ns >= split->affinity_timeout_s * 1000000000ULL) return false;
-  if (!weir_still_there(split, &seen.endpoint, seen.variant_id, seen.endpoint_index, target)) return false;
+  if (!weir_still_there(vip, split, &seen.endpoint, seen.variant_id, seen.endpoint_index, target))
+    return false;
   *(volatile __u64*)&entry->last_used_ns = now;
   weir_count(WEIR_COUNT_AFFINITY_HIT);
   return true;
@@ -190,7 +197,7 @@ static __always_inline enum weir_verdict weir_choose_sticky(struct bpf_sock_addr
   enum weir_verdict verdict;
   long error;
 
-  if (entry && weir_use_affinity(split, entry, now, target)) return WEIR_CHOSEN;
+  if (entry && weir_use_affinity(vip, split, entry, now, target)) return WEIR_CHOSEN;
   verdict = weir_choose_new(vip, split, target);
   if (verdict != WEIR_CHOSEN) return verdict;
   fresh.endpoint = target->endpoint;
@@ -200,7 +207,7 @@ static __always_inline enum weir_verdict weir_choose_sticky(struct bpf_sock_addr
   error = bpf_map_update_elem(&weir_affinity, &key, &fresh, entry ? BPF_ANY : BPF_NOEXIST);
   if (error == -17 /* EEXIST: another CPU was first; the client stays with that choice */) {
     entry = bpf_map_lookup_elem(&weir_affinity, &key);
-    if (entry) weir_use_affinity(split, entry, now, target);
+    if (entry) weir_use_affinity(vip, split, entry, now, target);
   } else if (error) {
     weir_count(WEIR_ERR_AFFINITY);
   }

@@ -63,6 +63,22 @@ struct {
 } weir_state SEC(".maps");
 
 struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __type(key, __u32);
+  __type(value, struct weir_contact);
+  __uint(max_entries, 1);
+} weir_contact SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct weir_failing_key);
+  __type(value, struct weir_failing);
+  __uint(max_entries, WEIR_MAX_FAILING);
+} weir_failing SEC(".maps");
+
+struct {
   __uint(type, BPF_MAP_TYPE_SK_STORAGE);
   __uint(map_flags, BPF_F_NO_PREALLOC);
   __type(key, int);

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #include "bpf/lib/failure.h"
+#include "bpf/lib/guard.h"
 #include "bpf/lib/histogram.h"
 #include "bpf/lib/kernel_types.h"
 #include "bpf/lib/stats.h"
@@ -94,6 +95,7 @@ static __always_inline void weir_tcp_opened(struct weir_sock* record) {
   if (record->phase != WEIR_SOCK_PENDING) return;
   record->connect_ns = bpf_ktime_get_ns() - record->connect_ns;
   record->phase = WEIR_SOCK_OPEN;
+  if (record->guarded) weir_guard_opened(record);
 }
 
 /* Of a connection that is open, or was: whoever comes second adds nothing. */
@@ -111,10 +113,18 @@ static __always_inline enum weir_failure weir_tcp_failure(const struct sock* sk,
   return weir_failure_of(error < 0 ? -error : error);
 }
 
+/* Whether the other side, or the way there, is to blame. */
+static __always_inline bool weir_is_servers_fault(enum weir_failure reason) {
+  return reason == WEIR_FAIL_REFUSED || reason == WEIR_FAIL_TIMEOUT || reason == WEIR_FAIL_RESET ||
+         reason == WEIR_FAIL_UNREACHABLE;
+}
+
 static __always_inline void weir_tcp_failed(struct weir_sock* record, const struct sock* sk,
                                             const struct tcp_sock* tcp, struct weir_stats* stats) {
   enum weir_failure reason = weir_tcp_failure(sk, tcp);
 
+  if (record->guarded && weir_is_servers_fault(reason)) weir_guard_failed(record);
+  if (!stats) return;
   if (reason < WEIR_FAIL_MAX) weir_add(&stats->failed[reason], 1);
   if (tcp) weir_fold32(&record->retransmits_seen, tcp->total_retrans, &stats->retransmits);
 }
@@ -128,12 +138,9 @@ static __always_inline void weir_tcp_closed(struct weir_sock* record, struct soc
   if (!was_open && record->phase != WEIR_SOCK_PENDING) return;
   record->phase = WEIR_SOCK_CLOSED;
   stats = weir_stats_of(record->series);
-  if (!stats) return;
   tcp = bpf_skc_to_tcp_sock(sk);
-  if (!was_open) {
-    weir_tcp_failed(record, sk, tcp, stats);
-    return;
-  }
+  if (!was_open) weir_tcp_failed(record, sk, tcp, stats);
+  if (!was_open || !stats) return;
   weir_fold_opened(record, stats);
   weir_add(&stats->closed, 1);
   if (!tcp) return;

@@ -8,6 +8,7 @@
 
 #include <linux/in.h>
 
+#include "bpf/lib/guard.h"
 #include "bpf/lib/stats.h"
 
 static __noinline void weir_count_unsent(struct weir_sock* sock) {
@@ -15,6 +16,7 @@ static __noinline void weir_count_unsent(struct weir_sock* sock) {
 
   if (!sock || sock->vip.protocol != IPPROTO_TCP || sock->phase != WEIR_SOCK_CHOSEN) return;
   sock->phase = WEIR_SOCK_CLOSED;
+  if (sock->guarded) weir_guard_failed(sock);
   stats = weir_stats_of(sock->series);
   if (stats) weir_add(&stats->failed[WEIR_FAIL_UNREACHABLE], 1);
 }

@@ -37,6 +37,7 @@ class Backend {
   virtual Result<v1::ListNodesResponse> ListNodes(const v1::ListNodesRequest& request) = 0;
   virtual Result<v1::ListSplitsResponse> ListSplits(const v1::ListRequest& request) = 0;
   virtual Result<v1::ListServicesResponse> ListServices(const v1::ListRequest& request) = 0;
+  virtual Result<v1::ListWebhooksResponse> ListWebhooks(const v1::ListRequest& request) = 0;
   virtual Result<v1::FiguresResponse> ListFigures(const v1::FiguresRequest& request) = 0;
   /// By namespace, and by the name of a run or of a rollout; empty: all.
   virtual Result<v1::ListAnalysisRunsResponse> ListAnalysisRuns(const v1::ListRequest& request) = 0;

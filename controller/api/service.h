@@ -39,6 +39,8 @@ class WeirServiceImpl final : public v1::WeirService::CallbackService {
   Unary* ListSplits(Call* call, const v1::ListRequest* request, v1::ListSplitsResponse* response) override;
   Unary* ListServices(Call* call, const v1::ListRequest* request,
                       v1::ListServicesResponse* response) override;
+  Unary* ListWebhooks(Call* call, const v1::ListRequest* request,
+                      v1::ListWebhooksResponse* response) override;
   Unary* ListFigures(Call* call, const v1::FiguresRequest* request, v1::FiguresResponse* response) override;
   Unary* ListAnalysisRuns(Call* call, const v1::ListRequest* request,
                           v1::ListAnalysisRunsResponse* response) override;

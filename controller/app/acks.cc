@@ -36,6 +36,14 @@ engine::Acks AckView::For(uint64_t generation) const {
   return acks;
 }
 
+std::vector<std::string> AckView::Refusing(uint64_t generation) const {
+  std::vector<std::string> refusing;
+  for (const auto& refusal : refusals_) {
+    if (refusal.nacked >= generation) refusing.push_back(refusal.text);
+  }
+  return refusing;
+}
+
 const AckView& AckViews::For(std::chrono::milliseconds ack_timeout) {
   MonotonicTime now = clock_.Now();
   auto found = views_.find(ack_timeout);

@@ -19,7 +19,11 @@ class AckView {
   AckView(const std::map<std::string, dispatch::Node>& nodes, std::chrono::milliseconds ack_timeout,
           MonotonicTime now);
 
+  /// What the engine is told: who refuses counts while a node lacks the generation.
   engine::Acks For(uint64_t generation) const;
+  /// What people are told: who refuses that generation or a later one, though it may hold this one. A node
+  /// takes nothing new before it takes what it refused, of whichever service that was.
+  std::vector<std::string> Refusing(uint64_t generation) const;
   /// When the next node that is away stops to count.
   std::optional<MonotonicTime> next_expiry() const { return next_expiry_; }
 

@@ -167,10 +167,11 @@ void AddAnalyses(const AnalysisRunner& runner, const model::ObjectKey& rollout, 
     summary.set_where(PlaceWord(record->where));
     summary.set_phase(Text(analysis::PhaseName(record->run.phase)));
     summary.set_message(Summary(record->run));
-    const bool waited_for =
-        state.foreground && !state.foreground->outcome && state.foreground->id == record->run.id;
-    if (waited_for && status.phase() == "Progressing" && !summary.message().empty())
-      status.set_message(status.message() + "; " + summary.message());
+    // What a step waits for, and what watches meanwhile.
+    if (analysis::Completed(record->run.phase) || summary.message().empty()) continue;
+    const bool background = record->where == engine::AnalysisWhere::kBackground;
+    status.set_message(fmt::format("{}{}{}{}", status.message(), status.message().empty() ? "" : "; ",
+                                   background ? "background analysis: " : "", summary.message()));
   }
 }
 

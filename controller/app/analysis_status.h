@@ -9,7 +9,7 @@ namespace weir::app {
 /// Those that match, by rollout and begin; the request's name is a run's or a rollout's.
 v1::ListAnalysisRunsResponse AnalysisRuns(const AnalysisRunner& runner, const v1::ListRequest& request);
 
-/// The runs of the rollout's present attempt; and how one stands that a step waits for, in the message.
+/// The runs of the rollout's present attempt; and, in the message, how those at work stand.
 void AddAnalyses(const AnalysisRunner& runner, const model::ObjectKey& rollout, const engine::State& state,
                  v1::Rollout& status);
 

@@ -6,6 +6,7 @@
 #include "common/address.h"
 #include "common/log.h"
 #include "common/tls.h"
+#include "controller/app/safety.h"
 
 namespace weir::app {
 namespace {
@@ -26,6 +27,12 @@ dispatch::Dispatcher::Options DispatchOptions(const Options& options, const stor
   return dispatch;
 }
 
+compiler::Options CompilerOptions(const Options& options) {
+  compiler::Options compiler;
+  compiler.silence = options.heartbeat_interval * dispatch::Dispatcher::Options{}.missed_heartbeats_allowed;
+  return compiler;
+}
+
 Status CheckOptions(const Options& options) {
   RETURN_IF_ERROR(CheckTlsFlags(options.tls, /*server=*/true));
   ASSIGN_OR_RETURN(const HostPort listen, ParseHostPort("--listen", options.listen));
@@ -40,16 +47,23 @@ Status CheckOptions(const Options& options) {
 App::App(boost::asio::io_context& context, const Options& options, std::unique_ptr<store::Store> store)
     : context_(context),
       store_(std::move(store)),
-      core_(*store_, clock_, *this, compiler::Options{}),
+      core_(*store_, clock_, *this, CompilerOptions(options)),
       dispatcher_(DispatchOptions(options, *store_), clock_, *this),
       acks_(dispatcher_, clock_),
       endings_(core_, dispatcher_),
       providers_(context),
       analysis_(context, clock_, *store_, cluster_, providers_, *this),
-      backend_(clock_, core_, dispatcher_, observed_, cluster_, acks_, analysis_),
+      webhook_transport_(context),
+      webhooks_(
+          context, clock_, SystemRandom(), {},
+          [this](HttpCall call, HttpClient::Done done) {
+            webhook_transport_.Call(std::move(call), std::move(done));
+          },
+          *this),
+      backend_(clock_, core_, dispatcher_, observed_, cluster_, acks_, analysis_, webhooks_),
       watches_(context, backend_),
       figures_(context, backend_),
-      metrics_(clock_, {core_, observed_}, cluster_, dispatcher_, acks_, analysis_, endings_),
+      metrics_(clock_, {core_, observed_}, cluster_, dispatcher_, acks_, analysis_, endings_, webhooks_),
       agent_service_(context, dispatcher_),
       weir_service_(context, backend_, watches_, figures_),
       tick_interval_(
@@ -99,6 +113,7 @@ Status App::Init(const Options& options) {
   ASSIGN_OR_RETURN(server_, api::GrpcServer::Start(grpc, {&agent_service_, &weir_service_}));
   server_->SetServing(true);
   started_ = true;
+  for (const auto& [key, entry] : core_.rollouts()) OfferNotifications(key);
   Tick();
   ArmWake();
   ScheduleSettle();
@@ -123,11 +138,33 @@ void App::OnPublished(uint64_t generation, const compiler::Difference& differenc
 
 void App::OnRolloutChanged(const ObjectKey& key) {
   store_error_.clear();
-  if (!core_.rollouts().contains(key)) analysis_.Forget(key);
+  if (!core_.rollouts().contains(key)) {
+    analysis_.Forget(key);
+    refusing_.erase(key);
+  }
   watches_.Changed({key.ns, key.name});
   endings_.Changed(key);
+  OfferNotifications(key);
   ArmWake();
   ScheduleSettle();
+}
+
+void App::OfferNotifications(const ObjectKey& rollout) {
+  const auto found = core_.rollouts().find(rollout);
+  if (!started_ || found == core_.rollouts().end()) return;
+  for (const webhooks::Notification& notification : found->second.outbox)
+    webhooks_.Offer(rollout, notification);
+}
+
+const model::Webhook* App::FindWebhook(const ObjectKey& key) const {
+  const auto found = core_.objects().webhooks.find(key);
+  return found == core_.objects().webhooks.end() ? nullptr : &found->second;
+}
+
+void App::OnNotified(const ObjectKey& rollout, uint64_t number) {
+  // Where it cannot be written the notification stays in the outbox, and is sent once more.
+  const Status status = core_.StrikeOut(rollout, number);
+  store_error_ = status.ok() ? "" : Message(status);
 }
 
 void App::OnAnalysis(const ObjectKey& rollout, const AnalysisEffect& effect) {
@@ -194,17 +231,26 @@ void App::ScheduleSettle() {
 }
 
 void App::Settle() {
-  std::vector<std::pair<ObjectKey, engine::Acks>> news;
+  std::vector<std::pair<ObjectKey, engine::Event>> news;
+  const NodeList taken_out = NodesThatTookOut(dispatcher_.nodes());
   std::optional<MonotonicTime> expiry;
   for (const auto& [key, object] : core_.objects().rollouts) {
     const RolloutEntry& entry = core_.rollouts().at(key);
     const AckView& view = acks_.For(object.ack_timeout);
+    if (auto observed = TakenOutOf(taken_out, object, entry.state); IsNews(entry.state, observed))
+      news.emplace_back(key, std::move(observed));
     if (view.next_expiry() && (!expiry || *view.next_expiry() < *expiry)) expiry = view.next_expiry();
     if (entry.state.generation == 0) continue;
+    // The engine is not concerned, and tells nobody, where a node refuses what came after the rollout's
+    // weights.
+    if (auto refusing = view.Refusing(entry.state.generation); refusing != refusing_[key]) {
+      refusing_[key] = std::move(refusing);
+      watches_.Changed({key.ns, key.name});
+    }
     engine::Acks acks = view.For(entry.state.generation);
-    if (acks != entry.state.acks) news.emplace_back(key, std::move(acks));
+    if (acks != entry.state.acks) news.emplace_back(key, engine::AcksObserved{std::move(acks)});
   }
-  for (const auto& [key, acks] : news) Feed(key, engine::AcksObserved{acks});
+  for (const auto& [key, event] : news) Feed(key, event);
   for (const auto& [key, ended] : endings_.News()) Feed(key, ended);
   endings_.Look();
   if (!expiry) return;
@@ -263,6 +309,8 @@ void App::Shutdown() {
   watches_.Shutdown(status);
   figures_.Shutdown(status);
   analysis_.Shutdown();
+  webhooks_.Shutdown();
+  webhook_transport_.Stop();
   for (auto* timer : {&tick_timer_, &settle_timer_, &expiry_timer_, &retry_timer_, &telemetry_timer_})
     timer->cancel();
   wake_timer_.cancel();

@@ -30,6 +30,8 @@
 #include "controller/dispatch/service.h"
 #include "controller/store/store.h"
 #include "controller/telemetry/cluster.h"
+#include "controller/webhooks/sender.h"
+#include "controller/webhooks/transport.h"
 
 namespace weir::app {
 
@@ -42,7 +44,10 @@ struct Options {
 };
 
 /// Everything but the constructor's caller runs on the io_context, by one thread.
-class App final : private CoreListener, private dispatch::Observer, private AnalysisRunner::Host {
+class App final : private CoreListener,
+                  private dispatch::Observer,
+                  private AnalysisRunner::Host,
+                  private webhooks::Owner {
  public:
   /// Opens the store, takes up what it holds, listens. Errors name the flag, path or address and the remedy.
   static Result<std::unique_ptr<App>> Start(boost::asio::io_context& context, const Options& options);
@@ -74,6 +79,9 @@ class App final : private CoreListener, private dispatch::Observer, private Anal
   void OnTelemetry(const dispatch::Node& node, const v1::Telemetry& telemetry) override;
   void OnAgentAhead(uint64_t generation_held) override;
   void OnEnded(const dispatch::Node& node, const v1::Ended& ended) override;
+  // webhooks::Owner
+  const model::Webhook* FindWebhook(const ObjectKey& key) const override;
+  void OnNotified(const ObjectKey& rollout, uint64_t number) override;
 
   void ResetDispatch();
   void ScheduleSettle();
@@ -82,6 +90,7 @@ class App final : private CoreListener, private dispatch::Observer, private Anal
   void OnWake();
   void Feed(const ObjectKey& rollout, const engine::Event& event);
   void Tick();
+  void OfferNotifications(const ObjectKey& rollout);
 
   boost::asio::io_context& context_;
   SystemClock clock_;
@@ -94,6 +103,8 @@ class App final : private CoreListener, private dispatch::Observer, private Anal
   Endings endings_;
   HttpProviders providers_;
   AnalysisRunner analysis_;
+  webhooks::Transport webhook_transport_;
+  webhooks::Sender webhooks_;
   BackendImpl backend_;
   api::WatchHub watches_;
   api::FiguresHub figures_;
@@ -114,6 +125,7 @@ class App final : private CoreListener, private dispatch::Observer, private Anal
   bool settle_scheduled_ = false, telemetry_scheduled_ = false, started_ = false, shutting_down_ = false;
   std::string store_error_;  // of the last change that was not the fault of a caller; empty when the last one
                              // went well
+  std::map<ObjectKey, std::vector<std::string>> refusing_;  // as watchers of the rollout know it
   std::thread shutdown_thread_;
 };
 

@@ -7,6 +7,7 @@
 #include "common/version.h"
 #include "controller/app/analysis_status.h"
 #include "controller/app/figures.h"
+#include "controller/app/safety.h"
 
 namespace weir::app {
 namespace {
@@ -25,6 +26,7 @@ const std::vector<Kind>& Kinds() {
       {"Rollout", {"rollout", "rollouts", "ro"}},
       {"TrafficSplit", {"trafficsplit", "trafficsplits", "ts"}},
       {"AnalysisTemplate", {"analysistemplate", "analysistemplates", "at"}},
+      {"Webhook", {"webhook", "webhooks"}},
       {"Node", {"node", "nodes"}},
   };
   return kinds;
@@ -42,7 +44,7 @@ Result<std::string> ParseKind(const std::string& text) {
   }
   return InvalidArgument(
       "kind: found '{}', expected Service, EndpointSlice, Rollout, TrafficSplit, "
-      "AnalysisTemplate or Node",
+      "AnalysisTemplate, Webhook or Node",
       text);
 }
 
@@ -73,6 +75,7 @@ Presence Compare(const model::ObjectSet& objects, const model::Object& object) {
     Presence operator()(const model::AnalysisTemplate& o) {
       return compare_(FindIn(objects.templates, o.key), o);
     }
+    Presence operator()(const model::Webhook& o) { return compare_(FindIn(objects.webhooks, o.key), o); }
   };
   return std::visit(Visitor{objects, compare}, object);
 }
@@ -82,6 +85,7 @@ bool Exists(const model::ObjectSet& objects, std::string_view kind, const Object
   if (kind == "EndpointSlice") return objects.slices.contains(key);
   if (kind == "Rollout") return objects.rollouts.contains(key);
   if (kind == "AnalysisTemplate") return objects.templates.contains(key);
+  if (kind == "Webhook") return objects.webhooks.contains(key);
   return objects.splits.contains(key);
 }
 
@@ -181,8 +185,14 @@ Status BackendImpl::CheckRollout(const ObjectKey& key) const {
 
 v1::Rollout BackendImpl::StatusOf(const ObjectKey& key) {
   const model::Rollout& object = core_.objects().rollouts.at(key);
-  engine::Acks acks = acks_.For(object.ack_timeout).For(core_.rollouts().at(key).state.generation);
+  const uint64_t generation = core_.rollouts().at(key).state.generation;
+  const AckView& view = acks_.For(object.ack_timeout);
+  engine::Acks acks = view.For(generation);
+  acks.refusing = view.Refusing(generation);
   v1::Rollout status = RolloutStatus({core_, observed_}, key, acks);
+  const NodeList nodes = NodesThatTookOut(dispatcher_.nodes());
+  for (const auto& node : TakenOutOf(nodes, object, core_.rollouts().at(key).state).nodes)
+    status.add_nodes_taken_out(node);
   AddAnalyses(analysis_, key, core_.rollouts().at(key).state, status);
   return status;
 }
@@ -244,6 +254,13 @@ Result<v1::ListSplitsResponse> BackendImpl::ListSplits(const v1::ListRequest& re
 
 Result<v1::ListServicesResponse> BackendImpl::ListServices(const v1::ListRequest& request) {
   return ServiceList({core_, observed_}, request.namespace_(), request.name());
+}
+
+Result<v1::ListWebhooksResponse> BackendImpl::ListWebhooks(const v1::ListRequest& request) {
+  v1::ListWebhooksResponse response;
+  for (const ObjectKey& key : Matching(core_.objects().webhooks, request))
+    *response.add_webhooks() = WebhookStatusOf(core_.objects().webhooks.at(key), webhooks_.ReportOf(key));
+  return response;
 }
 
 Result<v1::FiguresResponse> BackendImpl::ListFigures(const v1::FiguresRequest& request) {

@@ -12,6 +12,7 @@
 #include "controller/app/status.h"
 #include "controller/dispatch/dispatcher.h"
 #include "controller/telemetry/cluster.h"
+#include "controller/webhooks/sender.h"
 
 namespace weir::app {
 
@@ -19,14 +20,16 @@ class BackendImpl final : public api::Backend {
  public:
   /// All must outlive it.
   BackendImpl(const Clock& clock, Core& core, dispatch::Dispatcher& dispatcher, Observed& observed,
-              telemetry::Cluster& cluster, AckViews& acks, const AnalysisRunner& analysis)
+              telemetry::Cluster& cluster, AckViews& acks, const AnalysisRunner& analysis,
+              const webhooks::Sender& webhooks)
       : clock_(clock),
         core_(core),
         dispatcher_(dispatcher),
         observed_(observed),
         cluster_(cluster),
         acks_(acks),
-        analysis_(analysis) {}
+        analysis_(analysis),
+        webhooks_(webhooks) {}
 
   Result<v1::ApplyResponse> Apply(const v1::ApplyRequest& request, api::Manifests manifests) override;
   Result<v1::DeleteResponse> Delete(const v1::DeleteRequest& request, api::Manifests manifests) override;
@@ -42,6 +45,7 @@ class BackendImpl final : public api::Backend {
   Result<v1::ListNodesResponse> ListNodes(const v1::ListNodesRequest& request) override;
   Result<v1::ListSplitsResponse> ListSplits(const v1::ListRequest& request) override;
   Result<v1::ListServicesResponse> ListServices(const v1::ListRequest& request) override;
+  Result<v1::ListWebhooksResponse> ListWebhooks(const v1::ListRequest& request) override;
   Result<v1::FiguresResponse> ListFigures(const v1::FiguresRequest& request) override;
   Result<v1::ListAnalysisRunsResponse> ListAnalysisRuns(const v1::ListRequest& request) override;
   Result<v1::GetVersionResponse> GetVersion(const v1::GetVersionRequest& request) override;
@@ -59,6 +63,7 @@ class BackendImpl final : public api::Backend {
   telemetry::Cluster& cluster_;
   AckViews& acks_;
   const AnalysisRunner& analysis_;
+  const webhooks::Sender& webhooks_;
 };
 
 }  // namespace weir::app

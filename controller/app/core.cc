@@ -13,6 +13,7 @@
 namespace weir::app {
 namespace {
 
+constexpr size_t kMaxOutbox = 256;  // notifications of one rollout; beyond it the oldest are not kept
 constexpr uint64_t kMaxGenerationHeld = uint64_t{1} << 62;  // an agent that claims more is not believed
 
 constexpr std::string_view kRollout = "Rollout";
@@ -140,8 +141,8 @@ void Core::Step(Transaction& transaction, const ObjectKey& key, const engine::Ev
   std::optional<std::string> revision;
   for (auto& effect : decision.effects) {
     if (auto* publish = std::get_if<engine::Publish>(&effect)) {
-      entry->weights = {publish->stable, publish->canary, publish->stable_weight, publish->canary_weight,
-                        publish->previous};
+      entry->weights = {publish->stable,        publish->canary,   publish->stable_weight,
+                        publish->canary_weight, publish->previous, publish->round};
       transaction.publish.insert(key);
       InsertServices(objects_.rollouts.at(key), transaction.services);
     } else if (auto* wake = std::get_if<engine::WakeAt>(&effect)) {
@@ -216,6 +217,47 @@ Status Core::SetRevisions(Transaction& transaction) const {
   return OkStatus();
 }
 
+/// Puts what people are to hear of the change into the outbox.
+void Core::Notify(const ObjectKey& key, RolloutEntry& entry) const {
+  const auto present = rollouts_.find(key);
+  const engine::State before = present == rollouts_.end() ? engine::State{} : present->second.state;
+  const auto events = webhooks::EventsBetween(before, entry.state, Now());
+  const auto& all = objects_.webhooks;
+  for (const std::string& event : events) {
+    auto fields = webhooks::FieldsOf(key, entry.state, Now());
+    fields["event"] = event;
+    for (auto it = all.lower_bound({key.ns, ""}); it != all.end() && it->first.ns == key.ns; ++it) {
+      if (!it->second.events.contains(event)) continue;
+      // Not from 1 on: a rollout of the same name, after this one is gone or in another state directory, must
+      // not repeat a number that receivers have seen.
+      const auto now = static_cast<uint64_t>(Now().time_since_epoch().count());
+      entry.notified = std::max(entry.notified + 1, now);
+      fields["id"] = fmt::format("{}/{}", model::ToString(key), entry.notified);
+      entry.outbox.push_back({entry.notified, it->first.name, fields});
+    }
+  }
+  if (entry.outbox.size() <= kMaxOutbox) return;
+  LogWarn("notifications do not outlive a restart: too many wait for their webhooks",
+          {{"rollout", model::ToString(key)}, {"kept", kMaxOutbox}});
+  entry.outbox.erase(entry.outbox.begin(), entry.outbox.end() - kMaxOutbox);
+}
+
+Status Core::StrikeOut(const ObjectKey& rollout, uint64_t notification) {
+  const auto found = rollouts_.find(rollout);
+  if (found == rollouts_.end()) return OkStatus();
+  RolloutEntry entry = found->second;
+  if (std::erase_if(entry.outbox, [&](const auto& n) { return n.number == notification; }) == 0)
+    return OkStatus();
+  store::Batch batch;
+  batch.states[{rollout.ns, rollout.name}] = ToStored(entry);
+  if (Status status = store_.Commit(batch); !status.ok()) {
+    ++commit_failures_;
+    return status;
+  }
+  found->second.outbox = std::move(entry.outbox);
+  return OkStatus();
+}
+
 Status Core::Commit(Transaction transaction) {
   CompileDirty(transaction);
   RETURN_IF_ERROR(SetRevisions(transaction));
@@ -250,6 +292,7 @@ Status Core::Commit(Transaction transaction) {
     if (!entry) {
       batch.states[{key.ns, key.name}] = std::nullopt;
     } else if (present == rollouts_.end() || !SameButForAcks(present->second, *entry)) {
+      Notify(key, *entry);
       entry->updated = now;
       batch.states[{key.ns, key.name}] = ToStored(*entry);
     }
@@ -378,6 +421,8 @@ void Core::AffectedServices(const compiler::Compiler& compiler, const model::Obj
     if (auto found = objects.rollouts.find(key); found != objects.rollouts.end()) {
       InsertServices(found->second, services);
     }
+  } else if (kind == "Webhook") {
+    return;  // decides on no frontend
   } else if (auto found = objects.splits.find(key); found != objects.splits.end()) {
     services.insert({key.ns, found->second.service});
   }

@@ -25,6 +25,7 @@
 #include "controller/model/objects.h"
 #include "controller/model/vip_index.h"
 #include "controller/store/store.h"
+#include "controller/webhooks/events.h"
 
 namespace weir::app {
 
@@ -48,8 +49,10 @@ struct RolloutEntry {
   engine::State state;
   compiler::RolloutWeights weights;  // of the last Publish
   std::map<std::string, compiler::RevisionEndpoints> endpoints;
-  engine::TimePoint updated{};            // last change that was stored
-  std::optional<engine::TimePoint> wake;  // not stored: the engine asks again after a restart
+  engine::TimePoint updated{};                 // last change that was stored
+  std::vector<webhooks::Notification> outbox;  // not taken by their webhooks yet, oldest first
+  uint64_t notified = 0;                       // the last one's number; 0: there was none
+  std::optional<engine::TimePoint> wake;       // not stored: the engine asks again after a restart
 };
 
 /// Objects to put and to remove, together.
@@ -78,6 +81,10 @@ class Core {
   /// command; the store's error when the outcome could not be written (then nothing has changed; feed it
   /// again later).
   Status Feed(const ObjectKey& rollout, const engine::Event& event);
+
+  /// The notification is out of the outbox, if it was in it. The store's error when that could not be
+  /// written.
+  Status StrikeOut(const ObjectKey& rollout, uint64_t notification);
 
   /// Numbers for nodes that have none, durable: the smallest that are free.
   Result<std::map<std::string, uint32_t>> NumberNodes(const std::vector<std::string>& names);
@@ -121,6 +128,7 @@ class Core {
   void Step(Transaction& transaction, const ObjectKey& key, const engine::Event& event) const;
   void ObserveEndpoints(Transaction& transaction, const ObjectKey& key) const;
   void CompileDirty(Transaction& transaction);
+  void Notify(const ObjectKey& key, RolloutEntry& entry) const;
   Status SetRevisions(Transaction& transaction) const;
   Status Commit(Transaction transaction);
   class Placement;

@@ -27,6 +27,12 @@ void AddGauge(prometheus::MetricFamily& family, Labels labels, double value) {
   metric.gauge.value = value;
 }
 
+/// A family of one counter without labels.
+void AddCounter(std::vector<prometheus::MetricFamily>& families, const char* name, const char* help,
+                uint64_t value) {
+  families.push_back(CounterFamily(name, help, static_cast<double>(value)));
+}
+
 prometheus::MetricFamily AckLatency(const dispatch::Counters& counters) {
   auto family = Family("weir_ack_latency_seconds",
                        "From the publication of a generation to its acknowledgement, per node and generation",
@@ -135,6 +141,7 @@ std::vector<prometheus::MetricFamily> Metrics::Collect() const {
   AddEndings(families);
   AddTelemetry(families);
   AddAnalysis(families);
+  AddWebhooks(families);
   return families;
 }
 
@@ -182,24 +189,22 @@ void Metrics::AddAgents(std::vector<prometheus::MetricFamily>& families) const {
 
 void Metrics::AddDispatch(std::vector<prometheus::MetricFamily>& families) const {
   const dispatch::Counters& counters = dispatcher_.counters();
-  const auto counter = [&](const char* name, const char* help, uint64_t value) {
-    families.push_back(CounterFamily(name, help, static_cast<double>(value)));
-  };
   families.push_back(AckLatency(counters));
-  counter("weir_agent_connects_total", "Agents welcomed", counters.connects);
-  counter("weir_agent_disconnects_total", "Agents that went", counters.disconnects);
-  counter("weir_agent_replaced_total", "Streams closed as a newer one had the same node name",
-          counters.replaced);
-  counter("weir_agent_silent_total", "Streams given up after missed heartbeats", counters.missed_heartbeats);
-  counter("weir_agent_protocol_errors_total", "Streams closed for a breach of the protocol",
-          counters.protocol_errors);
-  counter("weir_updates_delta_total", "Deltas sent", counters.deltas);
-  counter("weir_updates_full_total", "Snapshots sent", counters.snapshots);
-  counter("weir_updates_bytes_total", "Bytes handed to agents' streams", counters.bytes);
-  counter("weir_acks_total", "Generations acknowledged", counters.acks);
-  counter("weir_nacks_total", "Generations refused", counters.nacks);
-  counter("weir_store_commit_failures_total", "Changes given up as they could not be written",
-          facts_.core.commit_failures());
+  AddCounter(families, "weir_agent_connects_total", "Agents welcomed", counters.connects);
+  AddCounter(families, "weir_agent_disconnects_total", "Agents that went", counters.disconnects);
+  AddCounter(families, "weir_agent_replaced_total", "Streams closed as a newer one had the same node name",
+             counters.replaced);
+  AddCounter(families, "weir_agent_silent_total", "Streams given up after missed heartbeats",
+             counters.missed_heartbeats);
+  AddCounter(families, "weir_agent_protocol_errors_total", "Streams closed for a breach of the protocol",
+             counters.protocol_errors);
+  AddCounter(families, "weir_updates_delta_total", "Deltas sent", counters.deltas);
+  AddCounter(families, "weir_updates_full_total", "Snapshots sent", counters.snapshots);
+  AddCounter(families, "weir_updates_bytes_total", "Bytes handed to agents' streams", counters.bytes);
+  AddCounter(families, "weir_acks_total", "Generations acknowledged", counters.acks);
+  AddCounter(families, "weir_nacks_total", "Generations refused", counters.nacks);
+  AddCounter(families, "weir_store_commit_failures_total", "Changes given up as they could not be written",
+             facts_.core.commit_failures());
 }
 
 void Metrics::AddEndings(std::vector<prometheus::MetricFamily>& families) const {
@@ -218,16 +223,15 @@ void Metrics::AddEndings(std::vector<prometheus::MetricFamily>& families) const 
 
 void Metrics::AddTelemetry(std::vector<prometheus::MetricFamily>& families) const {
   const telemetry::Cluster::Statistics& statistics = cluster_.statistics();
-  const auto counter = [&](const char* name, const char* help, uint64_t value) {
-    families.push_back(CounterFamily(name, help, static_cast<double>(value)));
-  };
-  counter("weir_telemetry_reports_total", "Agents' reports taken", statistics.reports);
-  counter("weir_telemetry_baselines_total", "Reports that were only the place to count from",
-          statistics.baselines);
-  counter("weir_telemetry_epochs_total", "Times an agent's counters began anew", statistics.epochs);
-  counter("weir_telemetry_stale_total", "Series and reports left out as they were older than what is known",
-          statistics.stale);
-  counter("weir_telemetry_refused_total", "Series left out beyond the limits", statistics.refused);
+  AddCounter(families, "weir_telemetry_reports_total", "Agents' reports taken", statistics.reports);
+  AddCounter(families, "weir_telemetry_baselines_total", "Reports that were only the place to count from",
+             statistics.baselines);
+  AddCounter(families, "weir_telemetry_epochs_total", "Times an agent's counters began anew",
+             statistics.epochs);
+  AddCounter(families, "weir_telemetry_stale_total",
+             "Series and reports left out as they were older than what is known", statistics.stale);
+  AddCounter(families, "weir_telemetry_refused_total", "Series left out beyond the limits",
+             statistics.refused);
   families.push_back(GaugeFamily("weir_telemetry_series", "Revisions of services that are counted",
                                  static_cast<double>(cluster_.series())));
   const MonotonicTime now = clock_.Now();
@@ -235,6 +239,32 @@ void Metrics::AddTelemetry(std::vector<prometheus::MetricFamily>& families) cons
   families.push_back(GaugeFamily("weir_telemetry_lag_seconds",
                                  "Age of the newest second that every agent in time has reported",
                                  std::chrono::duration<double>(lag).count()));
+}
+
+void Metrics::AddWebhooks(std::vector<prometheus::MetricFamily>& families) const {
+  auto deliveries = Family("weir_webhook_notifications_total", "Notifications by what became of them",
+                           prometheus::MetricType::Counter);
+  auto retries = Family("weir_webhook_retries_total", "Notifications sent again after a failure",
+                        prometheus::MetricType::Counter);
+  auto waiting = Family("weir_webhook_waiting", "Notifications that wait for their webhook",
+                        prometheus::MetricType::Gauge);
+  for (const auto& [key, object] : facts_.core.objects().webhooks) {
+    const webhooks::Report report = webhooks_.ReportOf(key);
+    const Labels labels{{"namespace", key.ns}, {"webhook", key.name}};
+    const std::pair<const char*, uint64_t> outcomes[] = {
+        {"delivered", report.delivered}, {"failed", report.failed}, {"dropped", report.dropped}};
+    for (const auto& [outcome, count] : outcomes) {
+      prometheus::ClientMetric& metric = deliveries.metric.emplace_back();
+      metric.label = labels;
+      metric.label.push_back({"outcome", outcome});
+      metric.counter.value = static_cast<double>(count);
+    }
+    prometheus::ClientMetric& metric = retries.metric.emplace_back();
+    metric.label = labels;
+    metric.counter.value = static_cast<double>(report.retried);
+    AddGauge(waiting, labels, static_cast<double>(report.waiting));
+  }
+  for (auto* family : {&deliveries, &retries, &waiting}) families.push_back(std::move(*family));
 }
 
 void Metrics::AddAnalysis(std::vector<prometheus::MetricFamily>& families) const {

@@ -14,6 +14,7 @@
 #include "controller/app/status.h"
 #include "controller/dispatch/dispatcher.h"
 #include "controller/telemetry/cluster.h"
+#include "controller/webhooks/sender.h"
 
 namespace weir::app {
 
@@ -22,14 +23,15 @@ class Metrics final : public prometheus::Collectable {
   /// All must outlive it.
   Metrics(const Clock& clock, const Facts& facts, telemetry::Cluster& cluster,
           const dispatch::Dispatcher& dispatcher, AckViews& acks, const AnalysisRunner& analysis,
-          const Endings& endings)
+          const Endings& endings, const webhooks::Sender& webhooks)
       : clock_(clock),
         facts_(facts),
         cluster_(cluster),
         dispatcher_(dispatcher),
         acks_(acks),
         analysis_(analysis),
-        endings_(endings) {}
+        endings_(endings),
+        webhooks_(webhooks) {}
 
   std::vector<prometheus::MetricFamily> Collect() const override;
 
@@ -40,6 +42,7 @@ class Metrics final : public prometheus::Collectable {
   void AddEndings(std::vector<prometheus::MetricFamily>& families) const;
   void AddAnalysis(std::vector<prometheus::MetricFamily>& families) const;
   void AddTelemetry(std::vector<prometheus::MetricFamily>& families) const;
+  void AddWebhooks(std::vector<prometheus::MetricFamily>& families) const;
 
   const Clock& clock_;
   const Facts facts_;
@@ -48,6 +51,7 @@ class Metrics final : public prometheus::Collectable {
   AckViews& acks_;
   const AnalysisRunner& analysis_;
   const Endings& endings_;
+  const webhooks::Sender& webhooks_;
 };
 
 }  // namespace weir::app

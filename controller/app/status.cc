@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "controller/app/safety.h"
 #include "controller/model/manifest.h"
 
 namespace weir::app {
@@ -224,6 +225,28 @@ v1::Node NodeStatus(const dispatch::Node& node) {
         std::chrono::duration_cast<std::chrono::milliseconds>(node.last_seen->time_since_epoch()).count());
   }
   for (const auto& ability : node.abilities) status.add_abilities(ability);
+  AddSafety(node, status);
+  return status;
+}
+
+v1::WebhookStatus WebhookStatusOf(const model::Webhook& webhook, const webhooks::Report& report) {
+  v1::WebhookStatus status;
+  status.set_namespace_(webhook.key.ns);
+  status.set_name(webhook.key.name);
+  if (const auto url = ParseUrl(webhook.url); url.ok())
+    status.set_server(fmt::format("{}://{}", url->https ? "https" : "http", url->authority()));
+  for (const std::string& event : webhook.events) status.add_events(event);
+  status.set_signed_(!webhook.secret.empty());
+  status.set_delivered(report.delivered);
+  status.set_retried(report.retried);
+  status.set_failed(report.failed);
+  status.set_dropped(report.dropped);
+  status.set_waiting(static_cast<uint32_t>(report.waiting));
+  status.set_last_error(report.last_error);
+  if (!report.last_error.empty()) {
+    status.set_last_error_unix_ms(
+        Milliseconds(std::chrono::floor<std::chrono::milliseconds>(report.last_error_at)));
+  }
   return status;
 }
 

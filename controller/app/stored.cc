@@ -15,10 +15,19 @@ std::string ToStored(const RolloutEntry& entry) {
                        {"canary", entry.weights.canary},
                        {"stable_weight", entry.weights.stable_weight},
                        {"canary_weight", entry.weights.canary_weight},
-                       {"previous", entry.weights.previous}};
+                       {"previous", entry.weights.previous},
+                       {"round", entry.weights.round}};
+  json::array outbox;
+  for (const auto& notification : entry.outbox) {
+    outbox.push_back(json::object{{"number", notification.number},
+                                  {"webhook", notification.webhook},
+                                  {"fields", json::value_from(notification.fields)}});
+  }
   json::object all{{"engine", json::parse(engine::ToJson(entry.state))},
                    {"weights", std::move(weights)},
-                   {"updated_ms", entry.updated.time_since_epoch().count()}};
+                   {"updated_ms", entry.updated.time_since_epoch().count()},
+                   {"outbox", std::move(outbox)},
+                   {"notified", entry.notified}};
   return json::serialize(all);
 }
 
@@ -40,7 +49,20 @@ Result<RolloutEntry> ParseStored(const std::string& text) {
     // Weights stored before blue-green have no such field.
     if (const json::value* previous = weights.if_contains("previous"))
       entry.weights.previous = json::value_to<std::string>(*previous);
+    // Nor those stored before nodes had a fail safe such a one.
+    if (const json::value* round = weights.if_contains("round"))
+      entry.weights.round = round->to_number<uint32_t>();
     entry.updated = engine::TimePoint(engine::Duration(all.at("updated_ms").to_number<int64_t>()));
+    // Neither do states stored before webhooks.
+    if (const json::value* outbox = all.if_contains("outbox")) {
+      for (const json::value& item : outbox->as_array()) {
+        const json::object& notification = item.as_object();
+        entry.outbox.push_back({notification.at("number").to_number<uint64_t>(),
+                                json::value_to<std::string>(notification.at("webhook")),
+                                json::value_to<model::WebhookFields>(notification.at("fields"))});
+      }
+      entry.notified = all.at("notified").to_number<uint64_t>();
+    }
   } catch (const std::exception& exception) {
     return Error(absl::StatusCode::kDataLoss, "a field is missing or of another type: {}", exception.what());
   }

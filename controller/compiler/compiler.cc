@@ -160,6 +160,27 @@ std::vector<Draft> DraftsOfPreview(const model::Rollout& rollout, const RolloutW
   return {DraftOfRevision(rollout, revision, role, 1, slices, family, port)};
 }
 
+/// What nodes do by themselves for a Rollout's Service.
+void AddSafety(const model::Rollout& rollout, const RolloutWeights& published, const Options& options,
+               v1::Frontend& frontend) {
+  const model::Safety& safety = rollout.safety;
+  if (safety.leave_out_after > 0 && frontend.key().protocol() == v1::PROTOCOL_TCP) {
+    v1::PassiveHealth& health = *frontend.mutable_passive_health();
+    health.set_consecutive_failures(safety.leave_out_after);
+    health.set_base_ms(static_cast<uint64_t>(safety.leave_out_base.count()));
+    health.set_max_ms(static_cast<uint64_t>(safety.leave_out_max.count()));
+  }
+  if (published.canary.empty() || published.canary_weight == 0) return;
+  const bool never = safety.fail_safe_after.count() == 0;
+  if (never && safety.trip_after == 0) return;
+  v1::FailSafe& fail_safe = *frontend.mutable_fail_safe();
+  fail_safe.set_stable_revision(published.stable);
+  if (!never)
+    fail_safe.set_after_ms(static_cast<uint64_t>(std::max(safety.fail_safe_after, options.silence).count()));
+  fail_safe.set_trip_after(safety.trip_after);
+  fail_safe.set_round(published.round);
+}
+
 /// All but the variants.
 v1::Frontend FrontendOf(const Service& service, const IpAddress& vip, const ServicePort& port) {
   v1::Frontend frontend;
@@ -316,6 +337,8 @@ Frontends Compiler::CompileService(const ObjectSet& objects,
       // A backend that a TrafficSplit names no more is not gone: there, not all is known.
       if (owners.split == nullptr || owners.rollout != nullptr || owners.previews != nullptr)
         AddLingering(Collect(SlicesOf(objects, source), vip.family(), port, AnySlice), frontend);
+      if (owners.rollout != nullptr)
+        AddSafety(*owners.rollout, published(*owners.rollout), options_, frontend);
       std::string text = ToKey(frontend.key());
       frontends.try_emplace(std::move(text), std::move(frontend));
     }

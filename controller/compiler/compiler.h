@@ -1,6 +1,7 @@
 // From objects and weights to what agents shall hold. Pure.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -16,11 +17,14 @@ struct RolloutWeights {
   std::string stable, canary;  // revisions; canary may be empty, stable too (then nothing is published)
   uint32_t stable_weight = 0, canary_weight = 0;
   std::string previous = {};  // blue-green: in the split with weight 0; may be empty
+  uint32_t round = 0;         // weir.v1.FailSafe.round
   bool operator==(const RolloutWeights&) const = default;
 };
 
 struct Options {
   v1::OnEmpty on_empty = v1::ON_EMPTY_REFUSE;  // standalone; Kubernetes passes
+  /// Agents take a controller for gone after this much silence: no failSafeAfter is shorter.
+  std::chrono::milliseconds silence{0};
 };
 
 /// The frontends in force, by ToKey().

@@ -108,6 +108,9 @@ void Dispatcher::OnMessage(Stream* stream, const v1::AgentMessage& message) {
       return OnNack(*session, message.nack());
     case v1::AgentMessage::kTelemetry:
       return observer_.OnTelemetry(node, message.telemetry());
+    case v1::AgentMessage::kSafety:
+      node.safety = message.safety();
+      return observer_.OnNodesChanged();
     case v1::AgentMessage::kEnded:
       return observer_.OnEnded(node, message.ended());
     case v1::AgentMessage::kHeartbeat:

@@ -51,6 +51,7 @@ struct Node {
   // The newest refusal, until a later generation (or the same, on a retry) is acknowledged.
   uint64_t generation_nacked = 0;
   std::string nack_reason;
+  v1::Safety safety;  // what it does by itself, as it told last; kept while it is away
 };
 
 /// The application's side.

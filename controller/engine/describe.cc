@@ -55,7 +55,7 @@ std::string NodeRemarks(const State& state) {
 void DescribeCanary(const State& state, TimePoint now, Description& description) {
   const std::string at =
       "step " + std::to_string(state.step) + " of " + std::to_string(state.spec.steps.size());
-  if (state.hold == Hold::kInconclusive) {
+  if (state.hold == Hold::kInconclusive || state.hold == Hold::kFailSafe) {
     description.phase = Phase::kPaused;
     description.paused = true;
     description.message = state.reason + "; promote or resume to go on, or abort";

@@ -73,6 +73,8 @@ void Machine::Begin(const std::string& revision) {
   state_.finishing = false;
   state_.aborted = false;
   state_.started = now_;
+  if (state_.hold == Hold::kFailSafe)
+    ++state_.fail_safe_round;  // what nodes did was done to the attempt before
   state_.hold = Hold::kNone;
   state_.reason.clear();
   state_.manual_weight.reset();
@@ -213,6 +215,7 @@ void Machine::ClearPause() {
 }
 
 void Machine::EndHold() {
+  if (state_.hold == Hold::kFailSafe) ++state_.fail_safe_round;  // the nodes shall go on, too
   state_.hold = Hold::kNone;
   state_.reason.clear();
   state_.spec.paused = false;

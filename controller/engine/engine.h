@@ -117,6 +117,7 @@ enum class Hold {
   kNone,
   kUser,          // `pause`, or a weight set by hand: until resume or promote
   kInconclusive,  // an analysis could not tell, State::reason says which: until resume or promote
+  kFailSafe,      // nodes took the canary out by themselves, State::reason says which: likewise
 };
 
 enum class AnalysisWhere { kStep, kBackground, kPrePromotion, kPostPromotion };
@@ -185,6 +186,9 @@ struct State {
   uint32_t published_weight = 0;           // the canary's, of spec.max_weight, as last published
   uint32_t published_max_weight = 100;     // the whole of which it is a part
   std::string published_stable, published_canary, published_previous;
+  // What nodes did by themselves holds on them until this is another number: every hold by them that ends.
+  uint32_t fail_safe_round = 0;
+  uint32_t published_round = 0;
   uint64_t generation = 0;  // of the last publish; 0 until the application answers
   Delivery delivery = Delivery::kNone;
   Acks acks;
@@ -254,15 +258,23 @@ struct AnalysisFinished {
   std::string message;  // which metric, and why
   bool operator==(const AnalysisFinished&) const = default;
 };
+/// Nodes that gave the canary's traffic to stable by themselves: all that have told so, and are exposed to it
+/// in the present round. Level, not edge: the same again is no news.
+struct TakenOutObserved {
+  std::string canary;  // revision
+  uint32_t round = 0;
+  std::vector<std::string> nodes;  // "node-1: no controller was heard"
+  bool operator==(const TakenOutObserved&) const = default;
+};
 /// Nodes have answered the order of State::ending. Of another number: no news.
 struct ConnectionsEnded {
   uint32_t number = 0;
   std::map<std::string, NodeEnded> nodes;
   bool operator==(const ConnectionsEnded&) const = default;
 };
-using Event =
-    std::variant<AnalysisFinished, ConnectionsEnded, SpecChanged, EndpointsObserved, Published, AcksObserved,
-                 Tick, Restarted, Promote, Abort, Retry, UserPause, Resume, SetWeightByHand, Undo>;
+using Event = std::variant<AnalysisFinished, ConnectionsEnded, SpecChanged, EndpointsObserved, Published,
+                           AcksObserved, TakenOutObserved, Tick, Restarted, Promote, Abort, Retry, UserPause,
+                           Resume, SetWeightByHand, Undo>;
 
 // ---- effects
 
@@ -271,6 +283,7 @@ struct Publish {
   std::string stable, canary;  // canary may be empty
   uint32_t stable_weight = 0, canary_weight = 0;
   std::string previous = {};  // held by the nodes with weight 0, so that the way back is short; may be empty
+  uint32_t round = 0;         // State::fail_safe_round
   bool operator==(const Publish&) const = default;
 };
 /// Feed a Tick at that time; replaces an earlier one.
@@ -316,6 +329,9 @@ struct Decision {
 
 /// One event. Total: defined for every state and event; the same event twice does no harm.
 [[nodiscard]] Decision Step(const State& state, const Event& event, TimePoint now);
+
+/// Whether the event says something that the state does not know yet.
+[[nodiscard]] bool IsNews(const State& state, const TakenOutObserved& event);
 
 /// What people see, derived from a State.
 struct Description {

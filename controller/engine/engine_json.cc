@@ -10,14 +10,16 @@
 namespace weir::engine {
 namespace {
 
-constexpr uint64_t kVersion = 4;
-constexpr uint64_t kOldest =
-    1;  // still read: 1 knew no blue-green, 2 no analysis, 3 no ending of connections
+constexpr uint64_t kVersion = 5;
+constexpr uint64_t kOldest = 1;  // still read: 1 knew no blue-green, 2 no analysis, 3 no ending of
+                                 // connections, 4 no nodes that take a canary out
 
 constexpr Word<Delivery> kDeliveries[] = {
     {Delivery::kNone, "none"}, {Delivery::kPublished, "published"}, {Delivery::kAcked, "acked"}};
-constexpr Word<Hold> kHolds[] = {
-    {Hold::kNone, "none"}, {Hold::kUser, "user"}, {Hold::kInconclusive, "inconclusive"}};
+constexpr Word<Hold> kHolds[] = {{Hold::kNone, "none"},
+                                 {Hold::kUser, "user"},
+                                 {Hold::kInconclusive, "inconclusive"},
+                                 {Hold::kFailSafe, "failSafe"}};
 constexpr Word<AnalysisWhere> kWheres[] = {{AnalysisWhere::kStep, "step"},
                                            {AnalysisWhere::kBackground, "background"},
                                            {AnalysisWhere::kPrePromotion, "prePromotion"},
@@ -295,6 +297,8 @@ std::string ToJson(const State& state) {
       {"publishedStable", state.published_stable},
       {"publishedCanary", state.published_canary},
       {"publishedPrevious", state.published_previous},
+      {"failSafeRound", state.fail_safe_round},
+      {"publishedRound", state.published_round},
       {"generation", state.generation},
       {"delivery", TextOf(state.delivery, kDeliveries)},
       {"acks", ToValue(state.acks)},
@@ -345,6 +349,10 @@ Result<State> FromJson(std::string_view text) {
     state.background_runs = in["backgroundRuns"].Integer<uint32_t>();
     state.foreground = ReadRun(in["foreground"]);
     state.background = ReadRun(in["background"]);
+  }
+  if (version >= 5) {
+    state.fail_safe_round = in["failSafeRound"].Integer<uint32_t>();
+    state.published_round = in["publishedRound"].Integer<uint32_t>();
   }
   state.hold = in["hold"].OneOf(kHolds);
   const Reader manual_weight = in["manualWeight"];

@@ -28,6 +28,7 @@ class Machine {
   void On(const SetWeightByHand& event);
   void On(const Undo& event);
   void On(const AnalysisFinished& event);
+  void On(const TakenOutObserved& event);
   void On(const ConnectionsEnded& event);
 
   /// Goes as far as the facts allow, then says what must be in force and when to look again.

@@ -40,8 +40,9 @@ Publish Machine::WantedPublish() const {
   // More is given only when every node that counts holds what it was given before; less at once.
   const uint32_t weight = Delivered() ? WantedWeight() : std::min(WantedWeight(), PublishedShare());
   // The end is one generation: the new revision takes over and the old one is gone from the split.
-  if (state_.finishing && weight == all) return {state_.canary, "", all, 0, KeptAtTheFlip()};
-  return {state_.stable, state_.canary, all - weight, weight, state_.previous};
+  if (state_.finishing && weight == all)
+    return {state_.canary, "", all, 0, KeptAtTheFlip(), state_.fail_safe_round};
+  return {state_.stable, state_.canary, all - weight, weight, state_.previous, state_.fail_safe_round};
 }
 
 void Machine::PublishIfChanged() {
@@ -49,13 +50,15 @@ void Machine::PublishIfChanged() {
   if (wanted.stable.empty()) return;
   if (state_.delivery != Delivery::kNone && wanted.stable == state_.published_stable &&
       wanted.canary == state_.published_canary && wanted.canary_weight == state_.published_weight &&
-      wanted.previous == state_.published_previous && state_.spec.max_weight == state_.published_max_weight) {
+      wanted.previous == state_.published_previous && wanted.round == state_.published_round &&
+      state_.spec.max_weight == state_.published_max_weight) {
     return;
   }
   publish_again_ = false;
   state_.published_stable = wanted.stable;
   state_.published_canary = wanted.canary;
   state_.published_previous = wanted.previous;
+  state_.published_round = wanted.round;
   state_.published_weight = wanted.canary_weight;
   state_.published_max_weight = state_.spec.max_weight;
   state_.generation = 0;

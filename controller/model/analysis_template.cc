@@ -10,6 +10,7 @@
 #include "common/url.h"
 #include "controller/analysis/json_path.h"
 #include "controller/analysis/time_expression.h"
+#include "controller/model/analysis_fields.h"
 #include "controller/model/kinds.h"
 
 namespace weir::model {
@@ -42,11 +43,6 @@ constexpr Refusal kAuthenticationRefused[] = {
 constexpr Refusal kWebRefused[] = {
     {"authentication", "Weir does not fetch tokens", kHeader},
 };
-constexpr Refusal kArgumentRefused[] = {
-    {"secretKeyRef", "Weir does not read Secrets", "give value, or an argument of the Rollout's"},
-    {"fieldRef", "Weir's Rollout has no pods to read fields of", "give value"},
-};
-
 bool HasPlaceholder(std::string_view text) { return text.find("{{") != std::string_view::npos; }
 
 /// A string, or an integer as Argo's int-or-string fields may be; "" if absent or after a complaint.
@@ -283,56 +279,6 @@ void ReadMetrics(const Cursor& spec, analysis::Template& read) {
   }
 }
 
-std::vector<Argument> ReadArguments(const Cursor& list) {
-  std::vector<Argument> arguments;
-  const auto items = list.Items();
-  std::set<std::string> names;
-  for (const Cursor& item : items) {
-    if (!item.ExpectMap({"name", "value", "valueFrom"})) continue;
-    Argument argument;
-    argument.name = item.RequireString("name", "the name of the argument").value_or("");
-    if (!argument.name.empty() && !names.insert(argument.name).second)
-      item.Find("name")->Fail("each name once");
-    if (const auto value = item.Find("value")) argument.value = value->String();
-    const auto from = item.Find("valueFrom");
-    if (from && argument.value) from->FailText(Complaint("value and valueFrom", "one of them", "remove one"));
-    if (from && from->ExpectMap({"podTemplateHashValue"}, kArgumentRefused)) {
-      if (const auto revision = from->Find("podTemplateHashValue")) {
-        const auto which = revision->OneOf({"Stable", "Latest"});
-        argument.from = which == "Stable" ? Argument::From::kStable : Argument::From::kLatest;
-      } else if (from->node().entries.empty()) {
-        from->Fail("podTemplateHashValue: Stable or Latest");
-      }
-    }
-    arguments.push_back(std::move(argument));
-  }
-  return arguments;
-}
-
-std::vector<std::string> ReadDryRun(const Cursor& list) {
-  std::vector<std::string> patterns;
-  const auto items = list.Items();
-  for (const Cursor& item : items) {
-    if (!item.ExpectMap({"metricName"})) continue;
-    if (auto name = item.RequireString("metricName", "a pattern of metric names"))
-      patterns.push_back(*std::move(name));
-  }
-  return patterns;
-}
-
-std::vector<analysis::Retention> ReadRetention(const Cursor& list) {
-  std::vector<analysis::Retention> retention;
-  const auto items = list.Items();
-  for (const Cursor& item : items) {
-    if (!item.ExpectMap({"metricName", "limit"})) continue;
-    const auto name = item.RequireString("metricName", "a pattern of metric names");
-    const auto limit = item.Require("limit", "how many measurements are kept");
-    const auto count = limit ? limit->Integer(1, analysis::kMaxKeptMeasurements) : std::nullopt;
-    if (name && count) retention.push_back({*name, static_cast<uint32_t>(*count)});
-  }
-  return retention;
-}
-
 std::vector<std::string> ReadTemplateNames(const Cursor& list) {
   std::vector<std::string> names;
   const auto items = list.Items();
@@ -363,7 +309,7 @@ AnalysisTemplate ReadAnalysisTemplate(const Cursor& document, const Metadata& me
   const auto spec = document.Require("spec", "a map with metrics");
   if (!spec || !spec->ExpectMap({"args", "metrics", "templates", "dryRun", "measurementRetention"}))
     return read;
-  if (const auto args = spec->Find("args")) read.spec.args = ReadArguments(*args);
+  if (const auto args = spec->Find("args")) read.spec.args = ReadArguments(*args, ArgumentsOf::kTemplate);
   if (const auto templates = spec->Find("templates")) read.spec.templates = ReadTemplateNames(*templates);
   if (const auto dry_run = spec->Find("dryRun")) read.spec.dry_run = ReadDryRun(*dry_run);
   if (const auto retention = spec->Find("measurementRetention"))

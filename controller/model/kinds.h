@@ -45,6 +45,7 @@ std::optional<std::chrono::milliseconds> ReadDuration(const Cursor& field, std::
 Service ReadService(const Cursor& document, const Metadata& metadata);
 EndpointSlice ReadEndpointSlice(const Cursor& document, const Metadata& metadata);
 Rollout ReadRollout(const Cursor& document, const Metadata& metadata);
+Webhook ReadWebhook(const Cursor& document, const Metadata& metadata);
 /// `quantities`: v1alpha1, whose weights are Kubernetes quantities.
 TrafficSplit ReadTrafficSplit(const Cursor& document, const Metadata& metadata, bool quantities);
 AnalysisTemplate ReadAnalysisTemplate(const Cursor& document, const Metadata& metadata);

@@ -22,14 +22,15 @@ struct Api {
   std::string_view kind;
   std::vector<std::string_view> versions;
 };
-const std::array<Api, 5>& Apis() {
-  static const std::array<Api, 5> apis = {Api{"Service", {"v1"}},
+const std::array<Api, 6>& Apis() {
+  static const std::array<Api, 6> apis = {Api{"Service", {"v1"}},
                                           Api{"EndpointSlice", {"discovery.k8s.io/v1"}},
                                           Api{"Rollout", {"weir.dev/v1alpha1"}},
                                           Api{"TrafficSplit",
                                               {"split.smi-spec.io/v1alpha1", "split.smi-spec.io/v1alpha2",
                                                "split.smi-spec.io/v1alpha3", "split.smi-spec.io/v1alpha4"}},
-                                          Api{"AnalysisTemplate", {"argoproj.io/v1alpha1"}}};
+                                          Api{"AnalysisTemplate", {"argoproj.io/v1alpha1"}},
+                                          Api{"Webhook", {"weir.dev/v1alpha1"}}};
   return apis;
 }
 
@@ -130,8 +131,8 @@ class Reader {
     const auto version = root.RequireString("apiVersion",
                                             "v1, discovery.k8s.io/v1, weir.dev/v1alpha1, "
                                             "split.smi-spec.io/v1alpha4 or argoproj.io/v1alpha1");
-    const auto kind =
-        root.RequireString("kind", "Service, EndpointSlice, Rollout, TrafficSplit or AnalysisTemplate");
+    const auto kind = root.RequireString(
+        "kind", "Service, EndpointSlice, Rollout, TrafficSplit, AnalysisTemplate or Webhook");
     if (!kind) return nullptr;
     const auto refusal = std::ranges::find(kKindsRefused, *kind, &Refusal::field);
     if (refusal != std::end(kKindsRefused)) {
@@ -140,8 +141,8 @@ class Reader {
     }
     const auto api = std::ranges::find(Apis(), *kind, &Api::kind);
     if (api == Apis().end()) {
-      root.Find("kind")->OneOf({"Service", "EndpointSlice", "Rollout", "TrafficSplit", "AnalysisTemplate"},
-                               "");
+      root.Find("kind")->OneOf(
+          {"Service", "EndpointSlice", "Rollout", "TrafficSplit", "AnalysisTemplate", "Webhook"}, "");
       return nullptr;
     }
     if (version && std::ranges::find(api->versions, *version) == api->versions.end()) {
@@ -160,6 +161,7 @@ class Reader {
     if (api.kind == "EndpointSlice") return ReadEndpointSlice(root, metadata);
     if (api.kind == "Rollout") return ReadRollout(root, metadata);
     if (api.kind == "AnalysisTemplate") return ReadAnalysisTemplate(root, metadata);
+    if (api.kind == "Webhook") return ReadWebhook(root, metadata);
     const auto version = root.Find("apiVersion");
     return ReadTrafficSplit(root, metadata, version && version->node().text == "split.smi-spec.io/v1alpha1");
   }

@@ -25,7 +25,8 @@ std::string_view KindOf(const Object& object) {
                              [](const EndpointSlice&) { return std::string_view("EndpointSlice"); },
                              [](const Rollout&) { return std::string_view("Rollout"); },
                              [](const TrafficSplit&) { return std::string_view("TrafficSplit"); },
-                             [](const AnalysisTemplate&) { return std::string_view("AnalysisTemplate"); }},
+                             [](const AnalysisTemplate&) { return std::string_view("AnalysisTemplate"); },
+                             [](const Webhook&) { return std::string_view("Webhook"); }},
                     object);
 }
 
@@ -34,13 +35,13 @@ const ObjectKey& KeyOf(const Object& object) {
 }
 
 void ObjectSet::Put(const Object& object) {
-  std::visit(
-      Overload{[this](const Service& service) { services.insert_or_assign(service.key, service); },
-               [this](const EndpointSlice& slice) { slices.insert_or_assign(slice.key, slice); },
-               [this](const Rollout& rollout) { rollouts.insert_or_assign(rollout.key, rollout); },
-               [this](const TrafficSplit& split) { splits.insert_or_assign(split.key, split); },
-               [this](const AnalysisTemplate& added) { templates.insert_or_assign(added.key, added); }},
-      object);
+  std::visit(Overload{[this](const Service& service) { services.insert_or_assign(service.key, service); },
+                      [this](const EndpointSlice& slice) { slices.insert_or_assign(slice.key, slice); },
+                      [this](const Rollout& rollout) { rollouts.insert_or_assign(rollout.key, rollout); },
+                      [this](const TrafficSplit& split) { splits.insert_or_assign(split.key, split); },
+                      [this](const AnalysisTemplate& added) { templates.insert_or_assign(added.key, added); },
+                      [this](const Webhook& webhook) { webhooks.insert_or_assign(webhook.key, webhook); }},
+             object);
 }
 
 std::optional<Object> ObjectSet::Get(std::string_view kind, const ObjectKey& key) const {
@@ -52,6 +53,8 @@ std::optional<Object> ObjectSet::Get(std::string_view kind, const ObjectKey& key
   if (kind == "EndpointSlice") return find(slices);
   if (kind == "Rollout") return find(rollouts);
   if (kind == "TrafficSplit") return find(splits);
+  if (kind == "AnalysisTemplate") return find(templates);
+  if (kind == "Webhook") return find(webhooks);
   return std::nullopt;
 }
 
@@ -61,6 +64,7 @@ bool ObjectSet::Remove(std::string_view kind, const ObjectKey& key) {
   if (kind == "Rollout") return rollouts.erase(key) > 0;
   if (kind == "TrafficSplit") return splits.erase(key) > 0;
   if (kind == "AnalysisTemplate") return templates.erase(key) > 0;
+  if (kind == "Webhook") return webhooks.erase(key) > 0;
   return false;
 }
 

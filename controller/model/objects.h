@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -70,6 +72,15 @@ struct EndpointSlice {
   std::string Revision(std::string_view label) const;
 };
 
+/// What every node does by itself for a Rollout's Service.
+struct Safety {
+  std::chrono::milliseconds fail_safe_after{30'000};  // failSafeAfter; 0: never
+  uint32_t trip_after = 5;                            // localTrip.consecutiveFailures; 0: never
+  uint32_t leave_out_after = 3;                       // passiveHealth.consecutiveFailures; 0: never
+  std::chrono::milliseconds leave_out_base{1000}, leave_out_max{300'000};
+  bool operator==(const Safety&) const = default;
+};
+
 /// weir.dev/v1alpha1 Rollout.
 struct Rollout {
   ObjectKey key;
@@ -78,6 +89,7 @@ struct Rollout {
   std::string revision_label = "pod-template-hash";
   engine::Spec spec;
   std::chrono::milliseconds ack_timeout{10'000};
+  Safety safety;
   bool operator==(const Rollout&) const = default;
 };
 
@@ -102,9 +114,22 @@ struct AnalysisTemplate {
   bool operator==(const AnalysisTemplate&) const = default;
 };
 
-using Object = std::variant<Service, EndpointSlice, Rollout, TrafficSplit, AnalysisTemplate>;
+/// weir.dev/v1alpha1 Webhook: told what becomes of every rollout of its namespace.
+struct Webhook {
+  ObjectKey key;
+  std::string url;
+  std::set<std::string> events{"started", "paused", "step", "aborted", "completed"};
+  std::vector<std::pair<std::string, std::string>> headers;
+  std::string body_template;  // empty: every field as JSON
+  std::string secret;         // signs the body; empty: no signature
+  std::chrono::milliseconds timeout{10'000};
+  uint32_t retries = 5;
+  bool operator==(const Webhook&) const = default;
+};
 
-/// "Service", "EndpointSlice", "Rollout", "TrafficSplit", "AnalysisTemplate".
+using Object = std::variant<Service, EndpointSlice, Rollout, TrafficSplit, AnalysisTemplate, Webhook>;
+
+/// "Service", "EndpointSlice", "Rollout", "TrafficSplit", "AnalysisTemplate", "Webhook".
 std::string_view KindOf(const Object& object);
 const ObjectKey& KeyOf(const Object& object);
 
@@ -115,6 +140,7 @@ struct ObjectSet {
   std::map<ObjectKey, Rollout> rollouts;
   std::map<ObjectKey, TrafficSplit> splits;
   std::map<ObjectKey, AnalysisTemplate> templates;
+  std::map<ObjectKey, Webhook> webhooks;
   bool operator==(const ObjectSet&) const = default;
 
   /// Inserts or replaces.

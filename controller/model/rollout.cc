@@ -8,6 +8,7 @@
 #include "controller/model/kinds.h"
 #include "controller/model/manifest.h"
 #include "controller/model/rollout_analysis.h"
+#include "controller/model/rollout_safety.h"
 
 namespace weir::model {
 namespace {
@@ -257,7 +258,7 @@ Rollout ReadRollout(const Cursor& document, const Metadata& metadata) {
   document.ExpectMap({"apiVersion", "kind", "metadata", "spec", "status"});
   const auto spec = document.Require("spec", "a map with service, revision and strategy");
   if (!spec || !spec->ExpectMap({"service", "revisionLabel", "revision", "paused", "ackTimeout", "onAbort",
-                                 "onComplete", "strategy"},
+                                 "onComplete", "failSafeAfter", "localTrip", "passiveHealth", "strategy"},
                                 kSpecRefused)) {
     return rollout;
   }
@@ -287,6 +288,7 @@ Rollout ReadRollout(const Cursor& document, const Metadata& metadata) {
   if (const auto timeout = spec->Find("ackTimeout")) {
     rollout.ack_timeout = ReadDuration(*timeout, "leave it out for 10s").value_or(rollout.ack_timeout);
   }
+  ReadSafety(*spec, rollout.safety);
   if (const auto open = spec->Find("onAbort")) rollout.spec.on_abort = ReadOpenConnections(*open);
   if (const auto open = spec->Find("onComplete")) rollout.spec.on_complete = ReadOpenConnections(*open);
   if (strategy) ReadStrategy(*strategy, rollout);

@@ -2,14 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <set>
-
+#include "controller/model/analysis_fields.h"
 #include "controller/model/kinds.h"
 
 namespace weir::model {
 namespace {
-
-constexpr int64_t kMaxRetained = 1000;
 
 constexpr Refusal kAnalysisRefused[] = {
     {"analysisRunMetadata", "a run is no object of its own and has no labels", "remove it"},
@@ -18,70 +15,22 @@ constexpr Refusal kTemplateRefused[] = {
     {"clusterScope", "templates belong to a namespace",
      "name an AnalysisTemplate of the Rollout's namespace"},
 };
-constexpr Refusal kValueFromRefused[] = {
-    {"fieldRef", "a Rollout's fields are not looked up", "write the value"},
-    {"secretKeyRef", "there are no secrets to look up", "write the value in the template"},
-};
 
 std::optional<std::string> ReadTemplate(const Cursor& item) {
   if (!item.ExpectMap({"templateName"}, kTemplateRefused)) return std::nullopt;
   return item.RequireString("templateName", "the name of an AnalysisTemplate", "such as weir-success-rate");
 }
 
-/// value, or valueFrom: {podTemplateHashValue: Stable | Latest}.
-std::optional<engine::AnalysisArg> ReadArg(const Cursor& item) {
-  if (!item.ExpectMap({"name", "value", "valueFrom"})) return std::nullopt;
-  const auto name = item.RequireString("name", "the name of an argument of the template");
-  if (!name) return std::nullopt;
-  engine::AnalysisArg arg{.name = *name};
-  const auto value = item.Find("value");
-  const auto from = item.Find("valueFrom");
-  if (value.has_value() == from.has_value()) {
-    item.FailText(
-        Complaint(value ? "value and valueFrom" : "neither value nor valueFrom", "one of the two", ""));
-    return std::nullopt;
+engine::AnalysisArg::From FromOf(analysis::Argument::From from) {
+  switch (from) {
+    case analysis::Argument::From::kStable:
+      return engine::AnalysisArg::From::kStable;
+    case analysis::Argument::From::kLatest:
+      return engine::AnalysisArg::From::kLatest;
+    case analysis::Argument::From::kValue:
+      break;
   }
-  if (value) {
-    arg.value = value->String().value_or("");
-    return arg;
-  }
-  if (!from->ExpectMap({"podTemplateHashValue"}, kValueFromRefused)) return std::nullopt;
-  const auto revision = from->Require("podTemplateHashValue", "Stable or Latest");
-  const auto word = revision ? revision->OneOf({"Stable", "Latest"}) : std::nullopt;
-  if (!word) return std::nullopt;
-  arg.from = *word == "Stable" ? engine::AnalysisArg::From::kStable : engine::AnalysisArg::From::kLatest;
-  return arg;
-}
-
-void ReadArgs(const Cursor& field, engine::Analysis& analysis) {
-  std::set<std::string> names;
-  const auto items = field.Items();
-  for (const Cursor& item : items) {
-    const auto arg = ReadArg(item);
-    if (!arg) continue;
-    if (!names.insert(arg->name).second) item.Find("name")->Fail("each argument once", "remove one of them");
-    analysis.args.push_back(*arg);
-  }
-}
-
-void ReadDryRun(const Cursor& field, engine::Analysis& analysis) {
-  const auto items = field.Items();
-  for (const Cursor& item : items) {
-    if (!item.ExpectMap({"metricName"})) continue;
-    if (const auto name = item.RequireString("metricName", "a metric's name, or a pattern"))
-      analysis.dry_run.push_back(*name);
-  }
-}
-
-void ReadRetention(const Cursor& field, engine::Analysis& analysis) {
-  const auto items = field.Items();
-  for (const Cursor& item : items) {
-    if (!item.ExpectMap({"metricName", "limit"})) continue;
-    const auto name = item.RequireString("metricName", "a metric's name, or a pattern");
-    const auto limit = item.Require("limit", "how many measurements are kept");
-    const auto count = limit ? limit->Integer(1, kMaxRetained) : std::nullopt;
-    if (name && count) analysis.retention.push_back({*name, static_cast<uint32_t>(*count)});
-  }
+  return engine::AnalysisArg::From::kValue;
 }
 
 /// What every place has. The map has been looked at.
@@ -97,9 +46,14 @@ engine::Analysis ReadFields(const Cursor& field) {
       if (auto name = ReadTemplate(item)) analysis.templates.push_back(*std::move(name));
     }
   }
-  if (const auto args = field.Find("args")) ReadArgs(*args, analysis);
-  if (const auto dry_run = field.Find("dryRun")) ReadDryRun(*dry_run, analysis);
-  if (const auto retention = field.Find("measurementRetention")) ReadRetention(*retention, analysis);
+  if (const auto args = field.Find("args")) {
+    for (auto& argument : ReadArguments(*args, ArgumentsOf::kRollout))
+      analysis.args.push_back({argument.name, argument.value.value_or(""), FromOf(argument.from)});
+  }
+  if (const auto dry_run = field.Find("dryRun")) analysis.dry_run = ReadDryRun(*dry_run);
+  if (const auto retention = field.Find("measurementRetention")) {
+    for (auto& [metric, limit] : ReadRetention(*retention)) analysis.retention.push_back({metric, limit});
+  }
   return analysis;
 }
 

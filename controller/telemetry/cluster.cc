@@ -8,9 +8,10 @@ namespace {
 using std::chrono::nanoseconds;
 using std::chrono::seconds;
 
-constexpr seconds kLeastPatience{3};   // with a node that is late
-constexpr seconds kMostPatience{30};   //
-constexpr seconds kUsualInterval{15};  // of a node that has not reported twice
+constexpr seconds kLeastPatience{3};                 // with a node that is late
+constexpr seconds kMostPatience{30};                 //
+constexpr seconds kUsualInterval{15};                // of a node that has not reported twice
+constexpr std::chrono::milliseconds kLeastGap{500};  // between two reports
 constexpr Second kSweepEvery = 10;
 // Reports of one series in a row that lie behind what is known. A stream keeps its order, so these are no
 // stragglers: the counter went back, and what it says now is the new place to count from.
@@ -93,6 +94,7 @@ Cluster::Reading Cluster::Prepare(Node& node, bool known, MonotonicTime stream,
     node.epoch = telemetry.series_epoch();
     node.interval = kUsualInterval;
     if (telemetry.covers_ms() > 0) node.interval = std::chrono::milliseconds(telemetry.covers_ms());
+    node.gap = node.interval;
     return reading;
   }
   reading.from_zero = !node.refused;
@@ -103,7 +105,10 @@ Cluster::Reading Cluster::Prepare(Node& node, bool known, MonotonicTime stream,
   if (stream == node.stream && telemetry.covers_ms() > 0)
     covers = std::min<nanoseconds>(now - stream, std::chrono::milliseconds(telemetry.covers_ms()));
   reading.first = std::min(SecondOf(now - covers) + 1, reading.last);
-  node.interval = covers;
+  // The pace at which the node speaks. What it looks at seldom covers more time than that, and a message that
+  // follows at once is of the same report.
+  if (elapsed >= kLeastGap) node.gap = elapsed;
+  node.interval = std::min(covers, node.gap);
   if (telemetry.series_epoch() != node.epoch) {
     ++statistics_.epochs;
     DropAll(node);

@@ -114,7 +114,8 @@ class Cluster {
   struct Node {
     std::string epoch, previous_epoch;
     MonotonicTime stream{}, heard{};
-    std::chrono::nanoseconds interval{};
+    std::chrono::nanoseconds interval{};  // it is waited for
+    std::chrono::nanoseconds gap{};       // between its last two reports
     uint64_t reports = 0;
     bool quiet = false;    // its open connections are taken off
     bool refused = false;  // it has series that were left out

@@ -156,6 +156,7 @@ void SimAgent::OnMessage(const v1::ControllerMessage& message) {
       Enqueue(answer);
       break;
     }
+    case v1::ControllerMessage::kEndOrders:  // it has no connections
     case v1::ControllerMessage::KIND_NOT_SET:
       break;
   }
@@ -244,6 +245,13 @@ void SimAgent::Send(const v1::Telemetry& telemetry) {
   std::unique_lock lock(mutex_);
   v1::AgentMessage message;
   *message.mutable_telemetry() = telemetry;
+  Enqueue(message);
+}
+
+void SimAgent::Send(const v1::Safety& safety) {
+  std::unique_lock lock(mutex_);
+  v1::AgentMessage message;
+  *message.mutable_safety() = safety;
   Enqueue(message);
 }
 

@@ -60,6 +60,7 @@ class SimAgent {
 
   /// Sends this, whatever is held.
   void Send(const v1::Telemetry& telemetry);
+  void Send(const v1::Safety& safety);
 
   struct View {
     bool connected = false;  // welcomed on the present stream

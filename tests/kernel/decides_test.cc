@@ -136,7 +136,8 @@ class DecidesTest : public KernelTest {
     const std::string config = fmt::format("{}/nginx-{}.conf", directory_, revision);
     std::ofstream file(config);
     file << "daemon off; master_process off; error_log stderr; pid " << directory_ << "/pid" << revision
-         << ";\nevents { worker_connections 1024; }\nhttp { access_log off; keepalive_timeout 0;\n"
+         << ";\nevents { worker_connections 1024; }\nhttp { log_format times '$status $msec';\naccess_log "
+         << directory_ << "/log" << revision << " times; keepalive_timeout 0;\n"
          << "limit_req_zone $late zone=late:1m rate=5r/s;\n";
     for (const char* temporary : {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"})
       file << temporary << "_temp_path " << directory_ << "/" << temporary << ";\n";
@@ -286,6 +287,43 @@ TEST_F(DecidesTest, ARevisionThatBreaksIsTakenBackInEveryWayItCanBreak) {
   Weirctl({"promote", "checkout"});
   ASSERT_TRUE(WaitForPhase("Healthy"));
   EXPECT_EQ(Text(Rollout(), "stableRevision"), "v2");
+}
+
+/// Seconds from v2's first 500 in its log to its last answer; the log begins anew.
+double SecondsOfErrors(const std::string& path) {
+  std::ifstream file(path);
+  double first = 0, last = 0, time = 0;
+  for (int status = 0; file >> status >> time;) {
+    if (status == 500 && first == 0) first = time;
+    if (first != 0) last = time;
+  }
+  std::filesystem::resize_file(path, 0);  // nginx appends
+  return last - first;
+}
+
+// What people feel; with tests/run.sh --slow its distribution.
+TEST_F(DecidesTest, HowLongABrokenRevisionIsServed) {
+  const size_t rounds = std::getenv("WEIR_SLOW_TESTS") != nullptr ? 50 : 1;
+  Apply(kCheckout + std::string("---") + kWatched, "v1");
+  ASSERT_TRUE(WaitForPhase("Healthy"));
+  StartClients();
+  Apply(kWatched, "v2");
+  std::vector<double> took;
+  while (took.size() < rounds) {
+    ASSERT_TRUE(WaitForPhase("Paused"));
+    ASSERT_TRUE(WaitCompared(20));
+    std::ofstream(directory_ + "/broken") << "x";
+    ASSERT_TRUE(WaitForPhase("Degraded"));
+    // All nodes hold it: what nginx has logged by now is all there will be, but for answers on their way.
+    usleep(100'000);
+    took.push_back(SecondsOfErrors(directory_ + "/log1"));
+    std::filesystem::remove(directory_ + "/broken");
+    Weirctl({"retry", "checkout"});
+  }
+  std::sort(took.begin(), took.end());
+  std::printf(
+      "first 500 to the last new connection, s: min %.2f, p10 %.2f, median %.2f, p90 %.2f, max %.2f\n",
+      took.front(), took[rounds / 10], took[rounds / 2], took[rounds * 9 / 10], took.back());
 }
 
 TEST_F(DecidesTest, APrometheusDecides) {

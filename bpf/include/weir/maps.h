@@ -43,6 +43,7 @@
 #define WEIR_PAIR 2 /* variants that live in the split itself */
 #define WEIR_MAX_WEIGHT 1000000
 #define WEIR_MAX_UDP_FLOWS 16
+#define WEIR_MAX_FAILING 4096
 #define WEIR_HISTOGRAM_BUCKETS 110
 #define WEIR_NAME_SIZE 64    /* a Kubernetes label value and its NUL */
 #define WEIR_GRACE_CPUS 1024 /* readers on CPU n count in element n mod this */
@@ -60,6 +61,20 @@ struct weir_vip_key {
 };
 WEIR_STATIC_ASSERT(sizeof(struct weir_vip_key) == 20, "weir_vip_key");
 
+/*
+ * What the fail safe has seen of a VIP (bpf/lib/guard.h). The kernel writes it; user space resets it once the
+ * split has another canary, or is told to go on.
+ */
+struct weir_guard {
+  __u64 diverted;       /* connections given to stable whatever the weights say: numbers them, too */
+  __u32 canary_failed;  /* connects to the canary that failed in a row */
+  __u8 stable_answered; /* since that row began, and it is the last that was heard of stable */
+  __u8 tripped;         /* the canary gets no connection any more */
+  __u8 failing;         /* an endpoint of the VIP may be in weir_failing */
+  __u8 pad;
+};
+WEIR_STATIC_ASSERT(sizeof(struct weir_guard) == 16, "weir_guard");
+
 #define WEIR_VIP_FREE 0    /* never used: a search ends here */
 #define WEIR_VIP_REMOVED 1 /* a search goes on behind it */
 
@@ -75,7 +90,7 @@ struct weir_vip {
   __u32 pad;
   __u64 next[2]; /* connections given so far, under splits of one or two variants; weir_split.cursor says
                     which */
-  __u64 spare[2];
+  struct weir_guard guard;
 };
 WEIR_STATIC_ASSERT(sizeof(struct weir_vip) == 64, "weir_vip");
 
@@ -88,7 +103,8 @@ struct weir_variant {
   __u32 endpoint_count; /* 0 only with WEIR_ON_EMPTY_REFUSE_SHARE */
   __u32 index;          /* place among the frontend's variants, weightless ones included */
   __u32 series;         /* key of weir_series and weir_stats; 0: not measured */
-  __u32 pad;
+  __u32
+      trip_after; /* failed connects in a row, while stable's succeed, that take it out; 0: no number does */
 };
 WEIR_STATIC_ASSERT(sizeof(struct weir_variant) == 32, "weir_variant");
 
@@ -98,7 +114,13 @@ enum weir_on_empty {
   WEIR_ON_EMPTY_REFUSE_SHARE = 2,
 };
 
-#define WEIR_SPLIT_HTTP 1 /* weir_split.flags: plaintext HTTP/1.x is to be recognised on its connections */
+/* weir_split.flags */
+#define WEIR_SPLIT_HTTP 1      /* plaintext HTTP/1.x is to be recognised on its connections */
+#define WEIR_SPLIT_FAIL_SAFE 2 /* its first variant is stable and gets all when the others must not */
+#define WEIR_SPLIT_WATCHED 4   /* which endpoints fail connects is kept in weir_failing */
+/* Why the variants but the first are of weight 0 and without endpoints here: for the next agent to know. */
+#define WEIR_SPLIT_CUT_OFF 8
+#define WEIR_SPLIT_TRIPPED 16
 
 /* weir_splits (ARRAY, mmapable): immutable while a VIP's slot names it. Two cache lines, the first for most.
  */
@@ -115,8 +137,9 @@ struct weir_split {
   __u8 flags;                              /* WEIR_SPLIT_* */
   struct weir_variant variants[WEIR_PAIR]; /* more than two: all are in weir_wide instead */
   struct weir_vip_key key;
-  __u32 wide; /* more than two variants: index in weir_wide */
-  __u64 zero; /* always 0: see weir_opaque() */
+  __u32 wide;         /* more than two variants: index in weir_wide */
+  __u32 zero;         /* always 0: see weir_opaque() */
+  __u32 fail_safe_ms; /* WEIR_SPLIT_FAIL_SAFE: once no controller was heard for longer; 0: never */
 };
 WEIR_STATIC_ASSERT(sizeof(struct weir_split) == 128, "weir_split");
 
@@ -172,18 +195,41 @@ struct weir_state {
 };
 WEIR_STATIC_ASSERT(sizeof(struct weir_state) == 64, "weir_state");
 
+/* weir_contact (ARRAY of 1, mmapable): written by the agent alone. */
+struct weir_contact {
+  __u64 heard_ns; /* CLOCK_BOOTTIME: the last sign of life of a controller; 0: none yet */
+  __u64 pad[7];
+};
+WEIR_STATIC_ASSERT(sizeof(struct weir_contact) == 64, "weir_contact");
+
+/*
+ * weir_failing (HASH without preallocation): endpoints whose last connect failed, or did not long ago. Made
+ * by the kernel with the first failure, removed by user space.
+ */
+struct weir_failing_key {
+  struct weir_vip_key vip;
+  struct weir_endpoint endpoint;
+};
+WEIR_STATIC_ASSERT(sizeof(struct weir_failing_key) == 40, "weir_failing_key");
+
+struct weir_failing {
+  __u32 in_row;   /* failed connects since the last one that succeeded */
+  __u32 answered; /* successful connects since the element was made */
+};
+
 /* weir_socks (SK_STORAGE): the record of a socket that dialled a VIP; dies with it. */
 struct weir_sock {
   struct weir_vip_key vip;
   struct weir_endpoint endpoint;
   __u64 variant_id;
   __u64 generation;
-  __u64 connect_ns;      /* TCP: when the SYN was about to be sent; once open, how long it took */
+  __u64 connect_ns; /* TCP: when the SYN was about to be sent; once open, how long it took */
   __u32 service;
   __u32 variant; /* weir_variant.index */
   __u32 series;
-  __u8 phase; /* enum weir_sock_phase: how far the connection has come */
-  __u8 pad[3];
+  __u8 phase;   /* enum weir_sock_phase: how far the connection has come */
+  __u8 guarded; /* what comes of it matters to bpf/lib/guard.h */
+  __u8 pad[2];
   /* What of the socket's own counters is in weir_stats already: moved on by compare-and-swap only. */
   __u64 sent_seen, received_seen;
   __u32 retransmits_seen;

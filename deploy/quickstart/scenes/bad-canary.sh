@@ -38,7 +38,7 @@ analysis_message() { weirctl get rollouts checkout -o json | jq -r '.analyses[-1
 # At least so many responses of v2 have been compared; a message tells "canary 3 errors of 120, ...".
 compared() { # COUNT
   local of
-  of=$(analysis_message | sed -n 's/^[^:]*: canary [0-9]* .* of \([0-9]*\), stable [0-9]* .* of [1-9].*/\1/p')
+  of=$(analysis_message | sed -n 's/^[^:]*: canary [0-9]* .* of \([0-9]*\), stable [0-9]* of [1-9].*/\1/p')
   [[ -n $of ]] && ((of >= $1))
 }
 
@@ -62,7 +62,7 @@ tell_abort() {
   read -r seconds bad < <(bad_seconds)
   printf '%-26s %s\n' 'aborted, by itself' "$seconds s from the first 500 to the last, $bad of them in all; generation $generation, $acked/$desired nodes"
   reason=$(weirctl get rollouts checkout -o json | jq -r .message)
-  [[ $reason =~ canary\ ([0-9]+)\ .*\ of\ ([0-9]+),\ stable\ 0\ .*\ of\ ([0-9]+):.*E\ =\ ([0-9.e]+) ]] ||
+  [[ $reason =~ canary\ ([0-9]+)\ .*\ of\ ([0-9]+),\ stable\ 0\ of\ ([0-9]+):.*E\ =\ ([0-9.e]+) ]] ||
     die "expected the reason in figures, found: $reason"
   ((BASH_REMATCH[1] <= bad)) || die "the reason tells of ${BASH_REMATCH[1]} errors, v2 answered with $bad"
   say "  $reason"

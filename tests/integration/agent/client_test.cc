@@ -669,5 +669,58 @@ TEST_F(ClientTest, StopsDuringAStreamAndLeavesTheSplit) {
   EXPECT_FALSE(reports_.connected);
 }
 
+class FakeSafety final : public Safety {
+ public:
+  explicit FakeSafety(datapath::Datapath& datapath) : datapath_(datapath) {}
+  void Heard() override { heard_at.push_back(datapath_.Generation()); }
+  std::optional<v1::Safety> Report(bool anew) override {
+    anew_ += anew ? 1 : 0;
+    if (!anew && !changed) return std::nullopt;
+    changed = false;
+    v1::Safety report;
+    report.add_taken_out()->set_revision(anew ? "anew" : "changed");
+    return report;
+  }
+  std::vector<uint64_t> heard_at;  // generations in force then
+  int anew_ = 0;
+  bool changed = false;
+
+ private:
+  datapath::Datapath& datapath_;
+};
+
+TEST_F(ClientTest, SignsOfLifeAreHeardAroundWhatTheySay) {
+  FakeSafety safety(datapath_);
+  options_.safety = &safety;
+  Start();
+  auto stream = controller_->NextAgent();
+  ASSERT_TRUE(stream);
+  EXPECT_TRUE(On([&] { return safety.heard_at.empty(); })) << "a stream that is open is no controller yet";
+  stream->Welcome();
+  auto told = stream->Next(v1::AgentMessage::kSafety);
+  ASSERT_TRUE(told);
+  EXPECT_EQ(told->safety().taken_out(0).revision(), "anew");
+  stream->Send(Full(5, {1}));
+  EXPECT_EQ(stream->Answer(), "ack 5");
+  const auto heard = On([&] { return safety.heard_at; });
+  EXPECT_NE(std::count(heard.begin(), heard.end(), 0U), 0) << "before";
+  EXPECT_EQ(heard.back(), 5U) << "and after";
+
+  On([&] { return safety.changed = true; });
+  told = stream->Next(v1::AgentMessage::kSafety);
+  ASSERT_TRUE(told) << "without a word of the controller's";
+  EXPECT_EQ(told->safety().taken_out(0).revision(), "changed");
+  stream->End();
+  stream = controller_->NextAgent();
+  ASSERT_TRUE(stream);
+  stream->Welcome();
+  told = stream->Next(v1::AgentMessage::kSafety);
+  ASSERT_TRUE(told);
+  EXPECT_EQ(told->safety().taken_out(0).revision(), "anew");
+  EXPECT_EQ(On([&] { return safety.anew_; }), 2);
+  Stop();
+  thread_.join();
+}
+
 }  // namespace
 }  // namespace weir::stream

@@ -35,7 +35,7 @@ class CompletionTest : public CliTest {
 
 TEST_F(CompletionTest, BashCompletesCommandsOptionsAndValues) {
   EXPECT_EQ(BashOffers("weirctl st", 1), "status\n");
-  EXPECT_EQ(BashOffers("weirctl get \"\"", 2), "rollouts splits nodes services analysis\n");
+  EXPECT_EQ(BashOffers("weirctl get \"\"", 2), "rollouts splits nodes services analysis webhooks\n");
   EXPECT_EQ(BashOffers("weirctl -n shop get ro", 4), "rollouts\n");
   EXPECT_EQ(BashOffers("weirctl get rollouts -o j", 4), "json\n");
   EXPECT_EQ(BashOffers("weirctl to", 1), "top\n");

@@ -46,6 +46,7 @@ class FakeWeirService final : public v1::WeirService::Service {
   v1::ListNodesResponse nodes;
   v1::ListServicesResponse services;
   v1::ListAnalysisRunsResponse runs;
+  v1::ListWebhooksResponse webhooks;
   std::vector<v1::FiguresResponse> figures;  // one after the other, then as end_of_watch says
   grpc::Status failure;                      // of every call, where it is not OK
   std::optional<grpc::Status> end_of_watch;  // after the events sent so far; unset: a watch goes on
@@ -186,6 +187,11 @@ class FakeWeirService final : public v1::WeirService::Service {
   grpc::Status ListServices(grpc::ServerContext*, const v1::ListRequest*,
                             v1::ListServicesResponse* response) override {
     *response = services;
+    return failure;
+  }
+  grpc::Status ListWebhooks(grpc::ServerContext*, const v1::ListRequest*,
+                            v1::ListWebhooksResponse* response) override {
+    *response = webhooks;
     return failure;
   }
   grpc::Status WatchFigures(grpc::ServerContext* context, const v1::FiguresRequest* request,

@@ -40,14 +40,15 @@ TEST_F(GetTest, WideNamesWhoIsBehindAndWhoRefuses) {
   rollout.set_message("waits for\nnode-c");
   rollout.mutable_ended()->set_text("ended 3 connections of revision v2 on 1 node");
   service.rollouts = {rollout};
-  EXPECT_EQ(Run({"get", "rollouts", "-n", "shop", "-o", "wide"}).out,
-            "NAME      PHASE   STEP  WEIGHT  REVISION  STABLE  NODES  GENERATION  UPDATED  MESSAGE           "
-            "SERVICE   "
-            "OBSERVED       BEHIND  REFUSING                            ENDED\n"
-            "checkout  Paused  1/4   20%     v2        v1      1/2    7           90s      waits for node-c  "
-            "checkout  "
-            "v1=400 v2=100  node-b  node-c: map weir_endpoints is full  ended 3 connections of revision v2 on 1 "
-            "node\n");
+  EXPECT_EQ(
+      Run({"get", "rollouts", "-n", "shop", "-o", "wide"}).out,
+      "NAME      PHASE   STEP  WEIGHT  REVISION  STABLE  NODES  GENERATION  UPDATED  MESSAGE           "
+      "SERVICE   "
+      "OBSERVED       BEHIND  REFUSING                            ENDED\n"
+      "checkout  Paused  1/4   20%     v2        v1      1/2    7           90s      waits for node-c  "
+      "checkout  "
+      "v1=400 v2=100  node-b  node-c: map weir_endpoints is full  ended 3 connections of revision v2 on 1 "
+      "node\n");
 }
 
 TEST_F(GetTest, WidthsCountCharactersNotBytes) {
@@ -67,6 +68,30 @@ TEST_F(GetTest, WidthsCountCharactersNotBytes) {
             "-          ab     -          0/0        Rollout/ab\n"
             "-          größe  -          1/2        -\n"
             "-          世界   -          0/0        -\n");
+}
+
+TEST_F(GetTest, WebhooksWithWhatBecameOfTheirNotifications) {
+  FakeWeirService service;
+  UseServer(service);
+  v1::WebhookStatus* webhook = service.webhooks.add_webhooks();
+  webhook->set_namespace_("shop");
+  webhook->set_name("slack");
+  webhook->set_server("https://hooks.slack.com");
+  webhook->add_events("aborted");
+  webhook->add_events("completed");
+  webhook->set_signed_(true);
+  webhook->set_delivered(12);
+  webhook->set_retried(3);
+  webhook->set_failed(1);
+  webhook->set_waiting(2);
+  EXPECT_EQ(
+      Run({"get", "webhooks", "-n", "shop"}).out,
+      "NAME   SERVER                   EVENTS             SIGNED  DELIVERED  RETRIED  FAILED  DROPPED  "
+      "WAITING  LAST ERROR\n"
+      "slack  https://hooks.slack.com  aborted,completed  yes     12         3        1       0        2   "
+      "     -\n");
+  EXPECT_NE(Run({"get", "webhook", "slack", "-n", "shop", "-o", "json"}).out.find("\"retried\": 3"),
+            std::string::npos);
 }
 
 TEST_F(GetTest, JsonHasStableNamesNumbersAndAddresses) {
@@ -171,7 +196,9 @@ TEST_F(GetTest, YamlQuotesWhatWouldReadAsSomethingElse) {
             "nackReason: \"\"\n"
             "lastSeenUnixMs: 0\n"
             "abilities:\n"
-            "- sk_storage\n");
+            "- sk_storage\n"
+            "takenOut: []\n"
+            "leftOut: []\n");
 }
 
 TEST_F(GetTest, NodesAsTable) {

@@ -84,6 +84,29 @@ TEST_F(RolloutTest, ARefusalHoldsTheRolloutAndAbortWaitsForNobody) {
   EXPECT_EQ(weights["v2"], 0u);
 }
 
+TEST_F(RolloutTest, ARefusalOfEndpointsAloneIsShownAndHoldsNothing) {
+  auto options = Node("a");
+  std::atomic<bool> refuse = false;
+  options.answer = [&](uint64_t) { return refuse ? SimAgent::Answer::kNack : SimAgent::Answer::kAck; };
+  SimAgent a(options);
+  a.Start();
+  ASSERT_TRUE(a.WaitFor(Holds({{"v1", 100}})));
+  ASSERT_TRUE(Begin());
+  ASSERT_TRUE(client_.Watch(PausedAtStep1));
+  refuse = true;
+  const uint64_t generation = client_.Get().generation();
+  ASSERT_TRUE(client_.Apply({SliceYaml("v2", "127.0.1.3")}).ok());
+  ASSERT_TRUE(client_.Watch([](const v1::Rollout& r) { return r.nodes_refusing_size() == 1; }));
+  const v1::Rollout rollout = client_.Get();
+  EXPECT_EQ(rollout.nodes_refusing(0), "a: map full");
+  EXPECT_EQ(rollout.generation(), generation) << "the weights are those it holds";
+  EXPECT_EQ(rollout.nodes_acked(), 1u);
+  EXPECT_EQ(rollout.phase(), "Paused") << "nothing of the rollout waits for it";
+  refuse = false;
+  ASSERT_TRUE(client_.Apply({SliceYaml("v2", "127.0.1.2")}).ok());
+  EXPECT_TRUE(client_.Watch([](const v1::Rollout& r) { return r.nodes_refusing_size() == 0; }));
+}
+
 TEST_F(RolloutTest, ANodeThatIsAwayHoldsUntilItCountsAsBehind) {
   SimAgent a(Node("a")), b(Node("b"));
   a.Start();

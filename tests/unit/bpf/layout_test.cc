@@ -60,17 +60,27 @@ TEST_F(LayoutTest, MatchesTheObject) {
           MEMBER(weir_vip_key, pad)});
   Expect("weir_vip", sizeof(weir_vip),
          {MEMBER(weir_vip, tag), MEMBER(weir_vip, slot), MEMBER(weir_vip, key), MEMBER(weir_vip, pad),
-          MEMBER(weir_vip, next), MEMBER(weir_vip, spare)});
+          MEMBER(weir_vip, next), MEMBER(weir_vip, guard)});
+  Expect(
+      "weir_guard", sizeof(weir_guard),
+      {MEMBER(weir_guard, diverted), MEMBER(weir_guard, canary_failed), MEMBER(weir_guard, stable_answered),
+       MEMBER(weir_guard, tripped), MEMBER(weir_guard, failing), MEMBER(weir_guard, pad)});
+  Expect("weir_contact", sizeof(weir_contact), {MEMBER(weir_contact, heard_ns), MEMBER(weir_contact, pad)});
+  Expect("weir_failing_key", sizeof(weir_failing_key),
+         {MEMBER(weir_failing_key, vip), MEMBER(weir_failing_key, endpoint)});
+  Expect("weir_failing", sizeof(weir_failing),
+         {MEMBER(weir_failing, in_row), MEMBER(weir_failing, answered)});
   Expect("weir_variant", sizeof(weir_variant),
          {MEMBER(weir_variant, id), MEMBER(weir_variant, weight), MEMBER(weir_variant, first_endpoint),
           MEMBER(weir_variant, endpoint_count), MEMBER(weir_variant, index), MEMBER(weir_variant, series),
-          MEMBER(weir_variant, pad)});
+          MEMBER(weir_variant, trip_after)});
   Expect("weir_split", sizeof(weir_split),
          {MEMBER(weir_split, key), MEMBER(weir_split, service), MEMBER(weir_split, generation),
           MEMBER(weir_split, cursor), MEMBER(weir_split, total_weight), MEMBER(weir_split, offset),
           MEMBER(weir_split, affinity_timeout_s), MEMBER(weir_split, variant_count),
           MEMBER(weir_split, first_pick), MEMBER(weir_split, on_empty), MEMBER(weir_split, flags),
-          MEMBER(weir_split, variants), MEMBER(weir_split, wide), MEMBER(weir_split, zero)});
+          MEMBER(weir_split, variants), MEMBER(weir_split, wide), MEMBER(weir_split, zero),
+          MEMBER(weir_split, fail_safe_ms)});
   Expect("weir_wide", sizeof(weir_wide), {MEMBER(weir_wide, variants)});
   Expect("weir_endpoint", sizeof(weir_endpoint),
          {MEMBER(weir_endpoint, address), MEMBER(weir_endpoint, port_be), MEMBER(weir_endpoint, pad)});
@@ -104,8 +114,9 @@ TEST_F(LayoutTest, MatchesTheObject) {
          {MEMBER(weir_sock, vip), MEMBER(weir_sock, endpoint), MEMBER(weir_sock, variant_id),
           MEMBER(weir_sock, generation), MEMBER(weir_sock, connect_ns), MEMBER(weir_sock, service),
           MEMBER(weir_sock, variant), MEMBER(weir_sock, series), MEMBER(weir_sock, phase),
-          MEMBER(weir_sock, pad), MEMBER(weir_sock, sent_seen), MEMBER(weir_sock, received_seen),
-          MEMBER(weir_sock, retransmits_seen), MEMBER(weir_sock, opened_counted)});
+          MEMBER(weir_sock, guarded), MEMBER(weir_sock, pad), MEMBER(weir_sock, sent_seen),
+          MEMBER(weir_sock, received_seen), MEMBER(weir_sock, retransmits_seen),
+          MEMBER(weir_sock, opened_counted)});
   Expect("weir_udp_flow", sizeof(weir_udp_flow),
          {MEMBER(weir_udp_flow, vip), MEMBER(weir_udp_flow, endpoint), MEMBER(weir_udp_flow, variant_id),
           MEMBER(weir_udp_flow, endpoint_index), MEMBER(weir_udp_flow, current),

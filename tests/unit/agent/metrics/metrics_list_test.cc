@@ -9,6 +9,7 @@
 #include "agent/metrics/agent_metrics.h"
 #include "agent/metrics/ending_metrics.h"
 #include "agent/metrics/figure_metrics.h"
+#include "agent/metrics/guard_metrics.h"
 #include "common/metrics.h"
 #include "tests/unit/agent/metrics/figures_builder.h"
 
@@ -27,17 +28,29 @@ TEST(MetricsList, IsWhatTheAgentExports) {
   AgentMetrics agent("node-1", datapath);
   agent.Reconnecting(stream::reason::kClosed);
   FigureMetrics figures(datapath, book, agent, {});
+  // A canary that tripped, and an endpoint that fails.
+  FakeClock clock;
+  guard::Guard guard(datapath, clock, [] { return std::chrono::seconds(1); });
+  datapath::Frontend exposed = split;
+  exposed.variants[0].endpoints = {{split.key.address.address, 1}, {split.key.address.address, 2}};
+  exposed.fail_safe = {.stable = exposed.variants[0].revision, .trip_after = 1};
+  exposed.health = {.consecutive_failures = 1};
+  ASSERT_TRUE(guard.Apply({.generation = 1, .upserts = {exposed}}).ok());
+  const SocketAddress dead = exposed.variants[0].endpoints[1];
+  datapath.tripped.insert(split.key);
+  datapath.failures[{split.key, dead}] = {.key = split.key, .endpoint = dead, .in_row = 1};
+  guard.Poll();
+  GuardMetrics safety(guard);
   datapath::FakeEnding kernel;
   boost::asio::io_context context;
-  FakeClock clock;
   ending::Orders orders(context, clock, datapath, kernel);
   v1::EndOrders some;
   some.add_orders()->set_id("a");
   orders.OnEndOrders(some);
   kernel.FinishSweep();
   context.run();
-  const EndingMetrics ending(orders);
-  EXPECT_EQ(ExposedMetrics(MetricsText({&agent, &ending}, {&figures})),
+  EndingMetrics ending(orders);
+  EXPECT_EQ(ExposedMetrics(MetricsText({&agent, &safety, &ending}, {&figures})),
             ListedMetrics(WEIR_METRICS_LIST, "agent"));
 }
 

@@ -74,6 +74,28 @@ TEST(ToFrontend, HttpIsForTcpAlone) {
   EXPECT_FALSE(ToFrontend(wire)->http);
 }
 
+TEST(ToFrontend, WhatTheNodeDoesByItself) {
+  v1::Frontend wire = GoodFrontend();
+  EXPECT_FALSE(ToFrontend(wire)->fail_safe);
+  EXPECT_FALSE(ToFrontend(wire)->health);
+  wire.mutable_fail_safe()->set_stable_revision("v1");
+  wire.mutable_fail_safe()->set_after_ms(30'000);
+  wire.mutable_fail_safe()->set_trip_after(5);
+  wire.mutable_fail_safe()->set_round(7);
+  wire.mutable_passive_health()->set_consecutive_failures(3);
+  wire.mutable_passive_health()->set_base_ms(1000);
+  wire.mutable_passive_health()->set_max_ms(~uint64_t{0});
+  const auto frontend = ToFrontend(wire);
+  ASSERT_TRUE(frontend.ok()) << frontend.status();
+  EXPECT_EQ(frontend->fail_safe,
+            (datapath::FailSafe{.stable = "v1", .after = 30s, .trip_after = 5, .round = 7}));
+  EXPECT_EQ(frontend->health->consecutive_failures, 3U);
+  EXPECT_EQ(frontend->health->base, 1s);
+  EXPECT_GT(frontend->health->max, 24h) << "bounded, not overflown";
+  wire.mutable_key()->set_protocol(v1::PROTOCOL_UDP);
+  EXPECT_FALSE(ToFrontend(wire)->health) << "datagrams have no connects";
+}
+
 TEST(ToFrontend, KeyRoundTrip) {
   for (const char* address : {"127.96.0.1", "fd00::1"}) {
     v1::FrontendKey wire;

@@ -67,6 +67,9 @@ TEST_F(AcksTest, ARefusalCountsForTheGenerationsItCovers) {
   EXPECT_EQ(view.For(6).refusing, Names{"a: map full"});
   EXPECT_EQ(view.For(8).refusing, Names{"a: map full"});
   EXPECT_EQ(view.For(9).refusing, Names()) << "of that one it has not said anything";
+  EXPECT_EQ(view.Refusing(5), Names{"a: map full"}) << "it holds that one, and takes nothing new";
+  EXPECT_EQ(view.Refusing(8), Names{"a: map full"});
+  EXPECT_EQ(view.Refusing(9), Names());
   EXPECT_FALSE(view.For(8).complete());
 }
 

@@ -460,5 +460,60 @@ TEST(CompilerTest, OfATrafficSplitNotAllIsKnown) {
             "?");
 }
 
+// ---- what nodes do by themselves
+
+v1::Frontend SafetyOf(const model::Rollout& rollout, const RolloutWeights& weights, Options options = {},
+                      Protocol protocol = kTcp) {
+  const ObjectSet objects =
+      SetOf({MakeService("checkout", {"127.96.0.1"}, {{"http", 80, protocol}}), rollout,
+             MakeSlice("a", "checkout", Revision("v1"), {"127.0.1.1"}, {{"http", 8080, protocol}})});
+  return Compiler(options).Compile(objects, {{rollout.key, weights}}).begin()->second;
+}
+
+TEST(CompilerSafetyTest, AnExposedCanaryHasAFailSafe) {
+  const v1::Frontend frontend = SafetyOf(kRollout, {"v1", "v2", 80, 20, "", 7});
+  EXPECT_EQ(frontend.fail_safe().stable_revision(), "v1");
+  EXPECT_EQ(frontend.fail_safe().after_ms(), 30'000U);
+  EXPECT_EQ(frontend.fail_safe().trip_after(), 5U);
+  EXPECT_EQ(frontend.fail_safe().round(), 7U);
+  EXPECT_EQ(frontend.passive_health().consecutive_failures(), 3U);
+  EXPECT_EQ(frontend.passive_health().base_ms(), 1000U);
+  EXPECT_EQ(frontend.passive_health().max_ms(), 300'000U);
+}
+
+TEST(CompilerSafetyTest, NothingExposedNothingToFallBackFrom) {
+  EXPECT_FALSE(SafetyOf(kRollout, {"v1", "v2", 100, 0}).has_fail_safe());
+  EXPECT_FALSE(SafetyOf(kRollout, {"v1", "", 100, 0}).has_fail_safe());
+  EXPECT_FALSE(SafetyOf(kBlueGreen, {"v1", "v2", 100, 0, "v0"}).has_fail_safe());
+  EXPECT_TRUE(SafetyOf(kRollout, {"v1", "", 100, 0}).has_passive_health());
+}
+
+TEST(CompilerSafetyTest, AgentsAreGivenTheTimeToNoticeThatAControllerIsGone) {
+  model::Rollout rollout = kRollout;
+  rollout.safety.fail_safe_after = std::chrono::seconds(1);
+  const Options options{.silence = std::chrono::seconds(9)};
+  EXPECT_EQ(SafetyOf(rollout, kEightyTwenty.begin()->second, options).fail_safe().after_ms(), 9000U);
+}
+
+TEST(CompilerSafetyTest, EachCanBeTurnedOff) {
+  model::Rollout rollout = kRollout;
+  rollout.safety.fail_safe_after = {};
+  const Options options{.silence = std::chrono::seconds(9)};
+  v1::Frontend frontend = SafetyOf(rollout, kEightyTwenty.begin()->second, options);
+  EXPECT_EQ(frontend.fail_safe().after_ms(), 0U);
+  EXPECT_EQ(frontend.fail_safe().trip_after(), 5U);
+  rollout.safety.trip_after = 0;
+  rollout.safety.leave_out_after = 0;
+  frontend = SafetyOf(rollout, kEightyTwenty.begin()->second);
+  EXPECT_FALSE(frontend.has_fail_safe());
+  EXPECT_FALSE(frontend.has_passive_health());
+}
+
+TEST(CompilerSafetyTest, DatagramsHaveNoConnectsThatFail) {
+  const v1::Frontend frontend = SafetyOf(kRollout, kEightyTwenty.begin()->second, {}, kUdp);
+  EXPECT_TRUE(frontend.has_fail_safe());
+  EXPECT_FALSE(frontend.has_passive_health());
+}
+
 }  // namespace
 }  // namespace weir::compiler

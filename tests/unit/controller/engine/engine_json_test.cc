@@ -30,7 +30,7 @@ class RandomState {
     state.background_runs = Number<uint32_t>();
     state.foreground = MakeRun();
     state.background = MakeRun();
-    state.hold = static_cast<Hold>(random_() % 3);
+    state.hold = static_cast<Hold>(random_() % 4);
     if (Coin()) state.manual_weight = Number<uint32_t>();
     if (Coin()) state.pause_started = Time();
     if (Coin()) state.pause_until = Time();
@@ -40,6 +40,8 @@ class RandomState {
     state.published_stable = Text();
     state.published_canary = Text();
     state.published_previous = Text();
+    state.fail_safe_round = Number<uint32_t>();
+    state.published_round = Number<uint32_t>();
     state.generation = Number<uint64_t>();
     state.delivery = static_cast<Delivery>(random_() % 3);
     state.acks = {.generation = Number<uint64_t>(),
@@ -149,7 +151,7 @@ TEST(EngineJsonTest, TheTextOfAStateStaysReadable) {
   State state;
   state.spec = {.revision = "v2", .steps = {SetWeight{20}, Pause{}, Pause{Duration(10'000)}}};
   const std::string text = ToJson(state);
-  EXPECT_EQ(text.rfind(R"({"version":4,"spec":{"revision":"v2",)", 0), 0u) << text;
+  EXPECT_EQ(text.rfind(R"({"version":5,"spec":{"revision":"v2",)", 0), 0u) << text;
   EXPECT_NE(text.find(R"("steps":[{"setWeight":20},{"pauseMs":null},{"pauseMs":10000}])"), std::string::npos)
       << text;
 }
@@ -159,10 +161,10 @@ TEST(EngineJsonTest, ErrorsNameTheField) {
     const char *from, *to, *message;
   };
   const Case cases[] = {
-      {R"("version":4)", R"("version":5)", "version is 5, expected 1 to 4"},
-      {R"("version":4)", R"("version":0)", "version is 0, expected 1 to 4"},
-      {R"("version":4,)", "", "version is missing"},
-      {R"("version":4)", R"("version":"1")", R"(version is "1", expected an integer)"},
+      {R"("version":5)", R"("version":6)", "version is 6, expected 1 to 5"},
+      {R"("version":5)", R"("version":0)", "version is 0, expected 1 to 5"},
+      {R"("version":5,)", "", "version is missing"},
+      {R"("version":5)", R"("version":"1")", R"(version is "1", expected an integer)"},
       {R"("stable":"v1")", R"("stable":7)", "stable is 7, expected a string"},
       {R"("stable":"v1",)", "", "stable is missing"},
       {R"("stable":"v1")", R"("stable":"v1","colour":"blue")", "colour is not a field of this version"},
@@ -171,7 +173,7 @@ TEST(EngineJsonTest, ErrorsNameTheField) {
       {R"("step":1)", R"("step":1.5)", "step is 1.5E0, expected an integer"},
       {R"("aborted":false)", R"("aborted":0)", "aborted is 0, expected true or false"},
       {R"("hold":"user")", R"("hold":"me")",
-       R"(hold is "me", expected one of "none", "user", "inconclusive")"},
+       R"(hold is "me", expected one of "none", "user", "inconclusive", "failSafe")"},
       {R"("delivery":"acked")", R"("delivery":null)", "delivery is null, expected a string"},
       {R"("history":["v0"])", R"("history":["v0",1])", "history[1] is 1, expected a string"},
       {R"("history":["v0"])", R"("history":{})", "history is {}, expected an array"},

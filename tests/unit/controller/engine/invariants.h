@@ -63,6 +63,8 @@ class World {
         return Feed(Tick{});
       case 12:
         return Chance(3) ? Feed(RandomEnded()) : Feed(RandomVerdict());
+      case 13:
+        return Feed(RandomTakenOut());
       case 11:
         unanswered_ = false;  // the end of the process before the effect, or just after
         return Feed(Restarted{});
@@ -191,6 +193,14 @@ class World {
     return verdict;
   }
 
+  /// Mostly of the present canary and round.
+  TakenOutObserved RandomTakenOut() {
+    TakenOutObserved observed{Chance(5) ? RandomRevision() : state_.canary, state_.fail_safe_round, {}};
+    if (Chance(5)) observed.round = source_(3);
+    for (uint32_t n = source_(3); n > 0; --n) observed.nodes.push_back("n" + std::to_string(n));
+    return observed;
+  }
+
   EndpointsObserved RandomEndpoints() {
     EndpointsObserved observed;
     for (const char* revision : {"v1", "v2", "v3", "v4"}) {
@@ -281,6 +291,11 @@ class World {
               (woken && after.spec.blue_green && now_ < *after.previous_until),
           "a revision is kept too long, or nothing ends it");
     if (publish != nullptr) CheckPublish(before, after, *publish);
+    Check(after.fail_safe_round == before.fail_safe_round || before.hold == Hold::kFailSafe,
+          "nodes are told to go on although none had stopped");
+    Check(before.hold != Hold::kFailSafe || after.hold != Hold::kNone ||
+              after.fail_safe_round == before.fail_safe_round + 1,
+          "the rollout goes on, and nodes that stopped are not told");
     if (std::holds_alternative<Abort>(event) && !rejected) {
       Check(after.aborted, "an abort that is not aborted");
       const Publish in_force = publish != nullptr ? *publish : published_.value_or(Publish{});

@@ -177,6 +177,8 @@ class Player {
       Feed(SetWeightByHand{*weight});
     } else if (const auto outcome = ParseOutcome(words.back().key); verb == "verdict" && outcome) {
       Feed(AnalysisFinished{argument, *outcome, words.back().value});
+    } else if (verb == "taken-out") {
+      DoTakenOut(words);
     } else if (verb == "ended") {
       DoEnded(words);
     } else if (verb == "expect") {
@@ -292,6 +294,23 @@ class Player {
     Feed(AcksObserved{acks});
   }
 
+  void DoTakenOut(const std::vector<Word>& words) {
+    TakenOutObserved observed{state_.canary, state_.fail_safe_round, {}};
+    for (size_t i = 1; i < words.size(); ++i) {
+      const auto& [key, value, relation] = words[i];
+      if (key == "nodes") {
+        observed.nodes = List(value);
+      } else if (key == "canary") {
+        observed.canary = value;
+      } else if (const auto round = Number<uint32_t>(value); key == "round" && round) {
+        observed.round = *round;
+      } else {
+        Unknown(words[i]);
+      }
+    }
+    Feed(observed);
+  }
+
   void Expect(const std::vector<Word>& words) {
     const Description description = Describe(state_, now_);
     std::map<std::string, std::string> found = {
@@ -301,6 +320,7 @@ class Player {
         {"stable", state_.stable},
         {"canary", state_.canary},
         {"generation", std::to_string(state_.generation)},
+        {"round", std::to_string(state_.published_round)},
         {"previous", state_.previous},
         {"kept", description.previous_remaining ? Text(*description.previous_remaining) : ""},
         {"history", Join(state_.history, ",")},

@@ -13,16 +13,17 @@
 //   published                            the application has given the last Publish a generation (1, 2, ...)
 //   acks desired=2 acked=2 [behind=n3,n4] [refusing="n2: map full"]      of the present generation
 //   tick [+10s]                          time passes, then "look again"
-//   promote [full] | abort | retry | undo [REVISION] | pause | resume | set-weight N
-//   restart [+5m]                        the state goes through its JSON text, as after the end of the
-//   process expect phase=Paused step=1 weight=20 stable=v1 canary=v2 publish=v1:80,v2:20 message~"..."
+//   taken-out nodes="n1 (why),n2" [round=N] [canary=v2]     what nodes did by themselves, of the present
+//   round promote [full] | abort | retry | undo [REVISION] | pause | resume | set-weight N restart [+5m] the
+//   state goes through its JSON text, as after the end of the process expect phase=Paused step=1 weight=20
+//   stable=v1 canary=v2 publish=v1:80,v2:20 message~"..."
 //
 // An `expect` speaks of the state and of the effects since the one before. Publishes, rejections, starts and
 // stops that it does not name are a failure. Its words: phase, step, weight, stable, canary ("" for none),
-// generation, history, previous (kept after a flip), kept (for how long yet), paused (yes/no), remaining (of
-// a pause), message, publish, wake (time from now), revision (SetRevision), reject, start (RUN:TEMPLATE),
-// stop (RUN), note, ending ("" for none; planned, due in 30s, or ordered under a generation), ended (in
-// words). `key=value` is equality, `key~value` is "contains".
+// generation, history, previous (kept after a flip), kept (for how long yet), round (as published), paused
+// (yes/no), remaining (of a pause), message, publish, wake (time from now), revision (SetRevision), reject,
+// start (RUN:TEMPLATE), stop (RUN), note, ending ("" for none; planned, due in 30s, or ordered under a
+// generation), ended (in words). `key=value` is equality, `key~value` is "contains".
 #pragma once
 
 #include <string>

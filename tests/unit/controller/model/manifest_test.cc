@@ -149,6 +149,27 @@ TEST(Manifest, BlueGreen) {
   EXPECT_TRUE(read(", autoPromotionSeconds: 0").spec.steps.empty());
 }
 
+TEST(Manifest, WhatNodesDoByThemselves) {
+  const auto read = [](const std::string& fields) {
+    return One<Rollout>(
+               "apiVersion: weir.dev/v1alpha1\nkind: Rollout\nmetadata: {name: r}\nspec: {service: a, "
+               "revision: v1, strategy: {canary: {}}" +
+               fields + "}\n")
+        .safety;
+  };
+  EXPECT_EQ(read(""), Safety{});
+  EXPECT_EQ(read("").fail_safe_after, milliseconds(30'000));
+  EXPECT_EQ(read(", failSafeAfter: 2m").fail_safe_after, milliseconds(120'000));
+  for (const char* never : {"0", "0s", "\"0\""})
+    EXPECT_EQ(read(std::string(", failSafeAfter: ") + never).fail_safe_after, milliseconds(0)) << never;
+  EXPECT_EQ(read(", localTrip: {consecutiveFailures: 0}").trip_after, 0U);
+  EXPECT_EQ(read(", localTrip: {}").trip_after, 5U);
+  const Safety safety = read(", passiveHealth: {consecutiveFailures: 7, baseTime: 2, maxTime: 1m}");
+  EXPECT_EQ(safety.leave_out_after, 7U);
+  EXPECT_EQ(safety.leave_out_base, milliseconds(2000));
+  EXPECT_EQ(safety.leave_out_max, milliseconds(60'000));
+}
+
 TEST(Manifest, OpenConnections) {
   using Way = engine::OpenConnections::Way;
   const auto read = [](const std::string& fields) {

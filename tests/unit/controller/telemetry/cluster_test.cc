@@ -376,6 +376,30 @@ TEST_F(ClusterTest, SettledWaitsForEveryNodeThatIsInTime) {
   EXPECT_EQ(cluster_.Settled(At(14.0)), 1013) << "never back";
 }
 
+TEST_F(ClusterTest, SettledWaitsNoLongerForANodeWhoseLastReportWasOfWhatIsLookedAtSeldom) {
+  NodeCounts a("a1"), b("b1");
+  for (int second = 1; second <= 15; ++second) {
+    Report("a", a, second + 0.2, 0, 1000);
+    Report("b", b, second + 0.7, 0, 1000);
+  }
+  Report("a", a, 16.2, 0, 1000);
+  Report("b", b, 16.7, 0, 15'000);  // of idle services alone; then it is silent
+  for (int second = 17; second <= 20; ++second) Report("a", a, second + 0.2, 0, 1000);
+  EXPECT_EQ(cluster_.Settled(At(19.6)), 1016);
+  EXPECT_EQ(cluster_.Settled(At(20.3)), 1020) << "it spoke every second: three of them are enough";
+}
+
+TEST_F(ClusterTest, SettledWaitsForANodeThatSpeaksSeldomInSeveralMessages) {
+  NodeCounts a("a1"), b("b1");
+  for (int second = 1; second <= 40; ++second) {
+    Report("a", a, second, 0, 1000);
+    if (second % 15 != 1) continue;
+    Report("b", b, second + 0.1, 0, 15'000);
+    Report("b", b, second + 0.101, 0, 14'000);
+  }
+  EXPECT_EQ(cluster_.Settled(At(40.5)), 1031);
+}
+
 TEST_F(ClusterTest, SettledIsNowWithoutNodes) { EXPECT_EQ(cluster_.Settled(At(5)), 1005); }
 
 TEST_F(ClusterTest, LimitsHoldAndWhatComesInLaterIsNoJump) {
