@@ -58,7 +58,9 @@ class EndingProcessesTest : public KernelTest {
   }
 
   std::string Weirctl(std::vector<std::string> arguments, int* code = nullptr) {
-    arguments.insert(arguments.begin(), {WEIRCTL, "--server", address_, "-n", "shop"});
+    const bool of_file = arguments.front() == "apply";  // a file says itself where its objects belong
+    arguments.insert(arguments.begin(), {WEIRCTL, "--server", address_});
+    if (!of_file) arguments.insert(arguments.end(), {"-n", "shop"});
     Process process(arguments);
     const int ended = process.Wait();
     if (code != nullptr) *code = ended;
