@@ -156,6 +156,7 @@ void SimAgent::OnMessage(const v1::ControllerMessage& message) {
       Enqueue(answer);
       break;
     }
+    case v1::ControllerMessage::kEndOrders:  // it has no connections
     case v1::ControllerMessage::KIND_NOT_SET:
       break;
   }

@@ -37,7 +37,8 @@ ports: [{name: http, port: 8080}]
 endpoints: [{addresses: [127.1.1.1]}, {addresses: [127.1.1.2]}]
 )";
 
-/// Watched from the first step on by all that is built in.
+/// Watched from the first step on by all that is built in, and by nothing else: what nodes do by themselves
+/// against a revision that refuses would come first.
 const char* const kWatched = R"(
 apiVersion: weir.dev/v1alpha1
 kind: Rollout
@@ -45,6 +46,8 @@ metadata: {name: checkout, namespace: shop}
 spec:
   service: checkout
   revision: REVISION
+  localTrip: {consecutiveFailures: 0}
+  passiveHealth: {consecutiveFailures: 0}
   strategy:
     canary:
       analysis: {templates: [{templateName: weir-success-rate}, {templateName: weir-latency}, {templateName: weir-connect}]}

@@ -126,14 +126,20 @@ TEST_F(MainTest, LifeAndAfterlife) {
     EXPECT_TRUE(HttpGet(port, "/readyz").starts_with("HTTP/1.1 200"));
     EXPECT_NE(HttpGet(port, "/metrics").find("\nweir_agent_frontends 1\n"), std::string::npos);
 
+    // BPF, PERFMON, NET_ADMIN; on the one thread that enters network namespaces BPF, SYS_ADMIN, SYS_PTRACE.
+    const std::string most = "000000c000001000", of_namespaces = "0000008000280000";
     const std::string tasks = "/proc/" + std::to_string(agent.pid()) + "/task";
+    int entering = 0;
     for (const auto& task : std::filesystem::directory_iterator(tasks)) {
       const std::string status = task.path().string() + "/status";
-      for (const char* set : {"CapEff", "CapPrm", "CapBnd"}) {  // BPF, PERFMON, NET_ADMIN
-        EXPECT_EQ(StatusLine(status, set), "000000c000001000") << status << " " << set;
+      const bool enters = StatusLine(status, "CapEff") == of_namespaces;
+      entering += enters ? 1 : 0;
+      for (const char* set : {"CapEff", "CapPrm", "CapBnd"}) {
+        EXPECT_EQ(StatusLine(status, set), enters ? of_namespaces : most) << status << " " << set;
       }
       EXPECT_EQ(StatusLine(status, "NoNewPrivs"), "1");
     }
+    EXPECT_EQ(entering, 1);
 
     Agent second(Arguments(controller.address()));
     EXPECT_EQ(second.Wait(), 1);

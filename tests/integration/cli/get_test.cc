@@ -196,7 +196,9 @@ TEST_F(GetTest, YamlQuotesWhatWouldReadAsSomethingElse) {
             "nackReason: \"\"\n"
             "lastSeenUnixMs: 0\n"
             "abilities:\n"
-            "- sk_storage\n");
+            "- sk_storage\n"
+            "takenOut: []\n"
+            "leftOut: []\n");
 }
 
 TEST_F(GetTest, NodesAsTable) {

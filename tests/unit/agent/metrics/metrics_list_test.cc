@@ -43,14 +43,13 @@ TEST(MetricsList, IsWhatTheAgentExports) {
   GuardMetrics safety(guard);
   datapath::FakeEnding kernel;
   boost::asio::io_context context;
-  FakeClock clock;
   ending::Orders orders(context, clock, datapath, kernel);
   v1::EndOrders some;
   some.add_orders()->set_id("a");
   orders.OnEndOrders(some);
   kernel.FinishSweep();
   context.run();
-  const EndingMetrics ending(orders);
+  EndingMetrics ending(orders);
   EXPECT_EQ(ExposedMetrics(MetricsText({&agent, &safety, &ending}, {&figures})),
             ListedMetrics(WEIR_METRICS_LIST, "agent"));
 }
