@@ -15,6 +15,7 @@ std::string ReasonOf(const TakenOutObserved& event) {
 
 bool IsNews(const State& state, const TakenOutObserved& event) {
   if (event.nodes.empty() || state.canary.empty() || state.aborted || state.finishing) return false;
+  if (state.spec.blue_green) return false;  // nothing is exposed before the flip
   if (event.canary != state.canary || event.round != state.fail_safe_round) return false;  // answered already
   return state.hold != Hold::kFailSafe || state.reason != ReasonOf(event);
 }

@@ -62,9 +62,8 @@ class World {
         now_ += Duration(source_(20'000));
         return Feed(Tick{});
       case 12:
+        if (Chance(4)) return Feed(RandomTakenOut());
         return Chance(3) ? Feed(RandomEnded()) : Feed(RandomVerdict());
-      case 13:
-        return Feed(RandomTakenOut());
       case 11:
         unanswered_ = false;  // the end of the process before the effect, or just after
         return Feed(Restarted{});
