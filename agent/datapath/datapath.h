@@ -233,8 +233,8 @@ class Datapath {
   /// has named for Options::series_grace and that have no open connection are left out, and forgotten.
   virtual Result<Figures> ReadFigures() = 0;
 
-  /// Checks that every hook is still attached to the cgroup in effect (BPF_PROG_QUERY); names the first that
-  /// is not.
+  /// Checks that every hook is still attached to the cgroup in effect (BPF_PROG_QUERY), and that the maps
+  /// hold what is in force; names the first that is not so.
   virtual Status CheckAttached() = 0;
 
   /// A controller has given a sign of life, then (CLOCK_BOOTTIME). FailSafe::after counts from here, whether

@@ -37,22 +37,26 @@ bool IsOn(int link_fd, int cgroup_fd) {
 
 const std::vector<Hook>& Hooks() {
   static const std::vector<Hook> hooks = {
-      {"getpeername4", BPF_CGROUP_INET4_GETPEERNAME}, {"getpeername6", BPF_CGROUP_INET6_GETPEERNAME},
-      {"recvmsg4", BPF_CGROUP_UDP4_RECVMSG},          {"recvmsg6", BPF_CGROUP_UDP6_RECVMSG},
-      {"sendmsg4", BPF_CGROUP_UDP4_SENDMSG},          {"sendmsg6", BPF_CGROUP_UDP6_SENDMSG},
-      {"connect4", BPF_CGROUP_INET4_CONNECT},         {"connect6", BPF_CGROUP_INET6_CONNECT},
+      {"getpeername4", BPF_CGROUP_INET4_GETPEERNAME, "5.8"},
+      {"getpeername6", BPF_CGROUP_INET6_GETPEERNAME, "5.8"},
+      {"recvmsg4", BPF_CGROUP_UDP4_RECVMSG, "5.2"},
+      {"recvmsg6", BPF_CGROUP_UDP6_RECVMSG, "5.2"},
+      {"sendmsg4", BPF_CGROUP_UDP4_SENDMSG, "4.18"},
+      {"sendmsg6", BPF_CGROUP_UDP6_SENDMSG, "4.18"},
+      {"connect4", BPF_CGROUP_INET4_CONNECT, "4.17"},
+      {"connect6", BPF_CGROUP_INET6_CONNECT, "4.17"},
   };
   return hooks;
 }
 
 const std::vector<Hook>& PacketHooks() {
-  static const std::vector<Hook> hooks = {{"ingress", BPF_CGROUP_INET_INGRESS},
-                                          {"egress", BPF_CGROUP_INET_EGRESS}};
+  static const std::vector<Hook> hooks = {{"ingress", BPF_CGROUP_INET_INGRESS, "4.10"},
+                                          {"egress", BPF_CGROUP_INET_EGRESS, "4.10"}};
   return hooks;
 }
 
 const std::vector<Hook>& MeasureHooks() {
-  static const std::vector<Hook> hooks = {{"sock_release", BPF_CGROUP_INET_SOCK_RELEASE}};
+  static const std::vector<Hook> hooks = {{"sock_release", BPF_CGROUP_INET_SOCK_RELEASE, "5.9"}};
   return hooks;
 }
 
@@ -80,10 +84,12 @@ Status AttachHook(const Hook& hook, int program_fd, int cgroup_fd, const std::st
   const UniqueFd link(bpf_link_create(program_fd, cgroup_fd, type, nullptr));
   if (!link.valid()) {
     const int error = errno;
-    return Annotate(
-        ErrnoStatus(error, std::strerror(error)),
-        fmt::format("attach {}{}", hook.name,
-                    error == EINVAL ? " (this kernel lacks the hook; Linux 5.18 or later is needed)" : ""));
+    const std::string lacks =
+        error == EINVAL
+            ? fmt::format(" (this kernel may lack the hook or links to it; Linux {} or later has it)",
+                          hook.since)
+            : "";
+    return Annotate(ErrnoStatus(error, std::strerror(error)), fmt::format("attach {}{}", hook.name, lacks));
   }
   const std::string fresh = path + kFresh;
   if (unlink(fresh.c_str()) != 0 && errno != ENOENT) return ErrnoStatus(errno, "unlink " + fresh);

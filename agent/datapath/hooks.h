@@ -11,8 +11,9 @@ namespace weir::datapath {
 
 /// A hook of a cgroup.
 struct Hook {
-  const char* name;  // "connect4"; the program is weir_<name>, the pin link_<name>
-  int attach_type;   // enum bpf_attach_type
+  const char* name;   // "connect4"; the program is weir_<name>, the pin link_<name>
+  int attach_type;    // enum bpf_attach_type
+  const char* since;  // the first Linux that has it
 };
 /// Those of bpf/socket.bpf.c. Reverse translations come first: they are attached before, and removed after,
 /// the hooks that make them necessary.

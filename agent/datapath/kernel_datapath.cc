@@ -174,6 +174,7 @@ Status KernelDatapath::CheckAttached() {
     return ErrnoStatus(errno, fmt::format("cgroup {}", options_.cgroup_path));
   }
   RETURN_IF_ERROR(programs_.Check(cgroup_.get()));
+  RETURN_IF_ERROR(table_.CheckMaps());
   if (measuring_) RETURN_IF_ERROR(measuring_->Check(cgroup_.get()));
   return packets_.Check(cgroup_.get());
 }

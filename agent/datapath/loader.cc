@@ -85,7 +85,7 @@ Result<Programs> Programs::Load(const std::string& map_directory, const MapSizes
     }
   }
   if (const int failed = weir_socket__load(skeleton.get()); failed != 0) {
-    return Annotate(ErrnoStatus(-failed, LibbpfMessages()),
+    return Annotate(LoadError(-failed, skeleton->obj),
                     "load the BPF programs (Linux 5.18 or later with cgroup BPF is needed)");
   }
   if (exists) {

@@ -29,6 +29,9 @@ class SplitTable {
 
   uint64_t generation() const { return maps_.state[0].generation; }
   std::string controller_id() const;
+  /// DATA_LOSS, with the first frontend, where the kernel's maps lack what this table has put into them:
+  /// somebody else has written to them.
+  Status CheckMaps() const;
   uint32_t node_number() const { return maps_.state[0].node_number; }
   void set_node_number(uint32_t number) { maps_.state[0].node_number = number; }
 

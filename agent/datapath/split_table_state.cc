@@ -137,6 +137,18 @@ Status SplitTable::ImportFrontend(const FrontendKey& key, const weir_split& old,
   return OkStatus();
 }
 
+Status SplitTable::CheckMaps() const {
+  for (const auto& [key, held] : held_) {
+    const weir_vip& vip = maps_.vips[held.service];
+    const weir_split& split = maps_.splits[held.slot];
+    if (vip.slot == held.slot && FromWire(vip.key) == key && FromWire(split.key) == key) continue;
+    return Error(absl::StatusCode::kDataLoss,
+                 "the pinned maps lack {}, which this agent has put there: restart it to put it there again",
+                 ToString(key));
+  }
+  return OkStatus();
+}
+
 std::string SplitTable::controller_id() const {
   if (generation() == 0) return "";
   return FormatUuid({maps_.state[0].controller_id[0], maps_.state[0].controller_id[1]});

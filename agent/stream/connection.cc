@@ -101,7 +101,6 @@ void Connection::OnReadDone(bool ok) {
     boost::asio::post(context_, [self = shared_from_this()] { self->Release(); });
     return;
   }
-  last_received_ = clock_.Now().time_since_epoch().count();
   bool post = false;
   bool read = false;
   {
@@ -111,6 +110,8 @@ void Connection::OnReadDone(bool ok) {
     read = mailbox_.size() < kMailboxSize;
     read_paused_ = !read;
   }
+  // Last: whoever knows of the time finds the message.
+  last_received_ = clock_.Now().time_since_epoch().count();
   // Started last: the next reaction may run before this one has returned.
   if (post) {
     boost::asio::post(context_, [self = shared_from_this()] {

@@ -53,6 +53,27 @@ v1::Rollout ApiClient::SetWeight(uint32_t weight) {
   return rollout;
 }
 
+v1::Rollout ApiClient::Command(Verb verb) {
+  grpc::ClientContext context;
+  v1::Rollout rollout;
+  if (verb == Verb::kPromote) {
+    v1::PromoteRequest request;
+    request.set_namespace_(kNamespace);
+    request.set_name(kName);
+    Require(stub_->Promote(&context, request, &rollout), "Promote");
+    return rollout;
+  }
+  v1::ObjectName request;
+  request.set_namespace_(kNamespace);
+  request.set_name(kName);
+  if (verb == Verb::kAbort) {
+    Require(stub_->Abort(&context, request, &rollout), "Abort");
+  } else {
+    Require(stub_->Retry(&context, request, &rollout), "Retry");
+  }
+  return rollout;
+}
+
 void ApiClient::Watch() {
   reader_ = std::thread([this] {
     v1::ListRequest request;

@@ -24,6 +24,8 @@ class ApiClient {
 
   void Apply(const std::string& yaml);
   v1::Rollout SetWeight(uint32_t weight);
+  enum class Verb { kPromote, kAbort, kRetry };
+  v1::Rollout Command(Verb verb);
   /// Begins to watch; the rollout must exist.
   void Watch();
   /// Returns as soon as the watch shows a state for which `condition` holds; aborts after a minute.

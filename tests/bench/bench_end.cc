@@ -136,7 +136,7 @@ void BenchEnd(const Settings& settings) {
   std::vector<std::vector<std::string>> rows;
   for (const uint32_t namespaces : {2U, 50U}) {  // in one, 20,000 descriptors would not do
     Node node(fmt::format("end-{}", namespaces));
-    node.Apply(MakeChange(1, 2, {1, 0}, kEndpointsPerService, false));
+    node.Apply(MakeChange(1, 2, {1, 0}, kEndpointsPerService));
     auto ending = datapath::KernelEnding::Open(node.datapath().maps(),
                                                {.bpffs_dir = node.bpffs(), .on_thread_start = nullptr});
     if (!ending.ok()) Die(Message(ending.status()));

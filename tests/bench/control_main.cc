@@ -28,6 +28,7 @@ int main(int argc, char** argv) {
       argc, argv,
       {{"agent", [](bool quick) { WithDirectory(quick, weir::bench::BenchAgent); }},
        {"streams", [](bool quick) { WithDirectory(quick, weir::bench::BenchStreams); }},
+       {"flip", [](bool quick) { WithDirectory(quick, weir::bench::BenchFlip); }},
        {"telemetry", [](bool quick) { WithDirectory(quick, weir::bench::BenchTelemetry); }},
        {"end-to-end", [](bool quick) { WithDirectory(quick, weir::bench::BenchEndToEnd); }}});
 }

@@ -25,6 +25,8 @@ void BenchAgentAtRest(const ControlSettings& settings);
 /// One real controller with 10,000 services, one real agent.
 void BenchEndToEnd(const ControlSettings& settings);
 void BenchStreams(const ControlSettings& settings);
+/// Blue-green with one real controller and two real agents, under load.
+void BenchFlip(const ControlSettings& settings);
 /// No program and no gRPC: the room of the controller that takes agents' counters.
 void BenchTelemetry(const ControlSettings& settings);
 

@@ -4,7 +4,7 @@
 #   tests/bench/run.sh [--quick] [SECTION...]
 #
 #   --quick    fewer sizes and rounds: below four minutes, where the whole takes up to twenty
-#   SECTION    only these: connect deviation change sync throughput l7 figures end agent streams telemetry end-to-end scrape
+#   SECTION    only these: connect deviation change sync throughput l7 figures end agent streams flip telemetry end-to-end scrape
 #
 # As root. Exit status: 0 when everything could be measured; what takes longer than its target is for the reader to see.
 set -euo pipefail
@@ -24,19 +24,19 @@ while (($# > 0)); do
   case $1 in
     --quick) quick=(--quick) ;;
     connect | deviation | change | sync | throughput | l7 | figures | end) datapath+=("$1") ;;
-    agent | streams | telemetry | end-to-end) control+=("$1") ;;
+    agent | streams | flip | telemetry | end-to-end) control+=("$1") ;;
     scrape) scrape=true ;;
     -h | --help)
       sed -n '2,9s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
-    *) die "unknown argument $1 (known: --quick connect deviation change sync throughput l7 figures end agent streams telemetry end-to-end scrape)" ;;
+    *) die "unknown argument $1 (known: --quick connect deviation change sync throughput l7 figures end agent streams flip telemetry end-to-end scrape)" ;;
   esac
   shift
 done
 if ((${#datapath[@]} + ${#control[@]} == 0)) && ! $scrape; then
   datapath=(connect deviation change sync throughput l7 figures end)
-  control=(agent streams telemetry end-to-end)
+  control=(agent streams flip telemetry end-to-end)
   scrape=true
 fi
 ((EUID == 0)) || die 'found no root privilege; network namespaces, cgroups and BPF need it: run it with sudo'

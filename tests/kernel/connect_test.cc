@@ -6,7 +6,9 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 #include "tests/kernel/harness/fixture.h"
@@ -263,6 +265,45 @@ TEST_F(ConnectTest, Mptcp) {
   EXPECT_EQ(Selected(vip_), 20U);
   EXPECT_EQ(servers_.Total(), 20U);
   EXPECT_TRUE(IsExactAtEveryPrefix(servers_.Log(), {50, 50}, {0, 1}));
+}
+
+/// How many subflows beside the first one an MPTCP socket has; -1 when it cannot be told.
+int FurtherSubflows(const Socket& socket) {
+  constexpr int kSolMptcp = 284, kMptcpInfo = 1;  // linux/mptcp.h: the first byte is mptcpi_subflows
+  std::array<unsigned char, 256> info{};
+  socklen_t length = info.size();
+  return getsockopt(socket.fd(), kSolMptcp, kMptcpInfo, info.data(), &length) == 0 ? info[0] : -1;
+}
+
+// The kernel's path manager connects further subflows itself, to the endpoint's own address. They come
+// through the hook like any connect(), and are no connections of the client.
+TEST_F(ConnectTest, MptcpKeepsItsPeersNameWithAFurtherSubflow) {
+  const int probe = socket(AF_INET, SOCK_STREAM, kMptcp);
+  if (probe < 0) GTEST_SKIP() << "socket(IPPROTO_MPTCP): " << std::strerror(errno);
+  close(probe);
+  if (std::system("ip mptcp limits set subflows 2 add_addr_accepted 2 && "
+                  "ip mptcp endpoint add 127.0.0.9 dev lo subflow") != 0)
+    GTEST_SKIP() << "ip mptcp: not available";
+  const SocketAddress endpoint = Address("127.1.2.1", 8080);
+  servers_.AddTcp(endpoint, 0, -1, kMptcp);
+  ASSERT_OK(node_->Apply(MakeFrontend(vip_, {1}, {{endpoint}})));
+  EXPECT_OK(node_->Run([&]() -> Result<std::string> {
+    Socket socket = Socket::Open(AF_INET, SOCK_STREAM, kMptcp);
+    CLIENT_CHECK(socket.Connect(vip_) == 0);
+    CLIENT_CHECK(socket.Receive().ok());
+    for (int i = 0; i < 1000 && FurtherSubflows(socket) < 1; ++i) {
+      // The other end must have been heard of before there is a second one.
+      CLIENT_CHECK(socket.Send("x").ok() && socket.Receive().ok());
+      usleep(1000);
+    }
+    CLIENT_CHECK(FurtherSubflows(socket) >= 1);
+    CLIENT_CHECK(socket.Peer() == vip_);
+    CLIENT_CHECK(socket.Send("y").ok() && socket.Receive().ok());
+    CLIENT_CHECK(socket.Peer() == vip_);
+    return std::string();
+  }));
+  EXPECT_EQ(std::system("ip mptcp endpoint flush"), 0);
+  EXPECT_EQ(servers_.Total(), 1U);
 }
 
 TEST_F(ConnectTest, MptcpSocketThatWasRefusedAtTheVipAndThenDialsTheEndpointItself) {

@@ -319,6 +319,135 @@ TEST_F(FiguresTest, FastOpen) {
   }
 }
 
+TEST_F(FiguresTest, FastOpenConnectIsCountedOnce) {
+  WriteFile("/proc/sys/net/ipv4/tcp_fastopen", "519");
+  Listener fast(Address("127.1.0.7", 8080));
+  ASSERT_OK(node_->Apply(Named(MakeFrontend(vip_, {1}, {{Address("127.1.0.7", 8080)}}))));
+  for (uint64_t round = 1; round <= 3; ++round) {
+    Socket socket = OpenOrderly(*node_, AF_INET);
+    const int on = 1;
+    ASSERT_EQ(setsockopt(socket.fd(), IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, sizeof on), 0);
+    ASSERT_EQ(socket.Connect(vip_), 0) << "nothing is sent before the first write";
+    ASSERT_EQ(send(socket.fd(), "hello", 5, MSG_NOSIGNAL), 5);
+    Socket server = fast.Accept();
+    socket.Close();
+    EXPECT_EQ(Drain(server), 5U);
+    server.Close();
+    const Series series = ReadClosed();
+    EXPECT_EQ(series.opened, round);
+    EXPECT_EQ(series.bytes_sent, 5 * round);
+    EXPECT_EQ(Failed(series), 0U);
+  }
+}
+
+TEST_F(FiguresTest, FastOpenThatIsRefusedIsOneFailure) {
+  WriteFile("/proc/sys/net/ipv4/tcp_fastopen", "519");
+  ASSERT_OK(node_->Apply(Named(MakeFrontend(vip_, {1}, {{Address("127.1.9.9", 8080)}}))));
+  const SockAddr to = ToSockAddr(vip_);
+  Socket by_message = OpenOrderly(*node_, AF_INET);
+  EXPECT_EQ(sendto(by_message.fd(), "hello", 5, MSG_FASTOPEN | MSG_NOSIGNAL, to.get(), to.length), -1);
+  EXPECT_EQ(errno, ECONNREFUSED);
+  Socket by_option = OpenOrderly(*node_, AF_INET);
+  const int on = 1;
+  ASSERT_EQ(setsockopt(by_option.fd(), IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, sizeof on), 0);
+  ASSERT_EQ(by_option.Connect(vip_), 0);
+  // Whether the write hears of it or the read after it is the kernel's.
+  char byte = 0;
+  if (send(by_option.fd(), "hello", 5, MSG_NOSIGNAL) == 5) {
+    EXPECT_EQ(recv(by_option.fd(), &byte, 1, 0), -1);
+  }
+  by_message.Close();
+  by_option.Close();
+  const Series series = Read();
+  EXPECT_EQ(Failed(series, "refused"), 2U);
+  EXPECT_EQ(Failed(series), 2U);
+  EXPECT_EQ(series.opened, 0U);
+}
+
+TEST_F(FiguresTest, IpOptionsMakeNoDifference) {
+  Socket client = OpenOrderly(*node_, AF_INET);
+  const unsigned char options[] = {1, 1, 1, 1, 7, 7, 4, 0, 0, 0, 0, 0};  // no-operations, record route, end
+  ASSERT_EQ(setsockopt(client.fd(), IPPROTO_IP, IP_OPTIONS, options, sizeof options), 0);
+  ASSERT_EQ(client.Connect(vip_), 0);
+  Socket server = listener_->Accept();
+  Transfer(client, server, 100'000);
+  Transfer(server, client, 777);
+  client.Close();
+  Drain(server);
+  server.Close();
+  const Series series = ReadClosed();
+  EXPECT_EQ(series.opened, 1U);
+  EXPECT_EQ(series.bytes_sent, 100'000U);
+  EXPECT_EQ(series.bytes_received, 777U);
+  EXPECT_EQ(Failed(series), 0U);
+}
+
+/// The Internet checksum (RFC 1071) of a TCP segment without options.
+uint16_t ChecksumOf(const sockaddr_in& from, const sockaddr_in& to, const tcphdr& segment) {
+  uint32_t sum = htons(IPPROTO_TCP) + htons(sizeof segment);
+  const auto add = [&sum](const void* bytes, size_t size) {
+    for (size_t i = 0; i + 1 < size; i += 2) {
+      uint16_t word = 0;
+      std::memcpy(&word, static_cast<const char*>(bytes) + i, 2);
+      sum += word;
+    }
+  };
+  add(&from.sin_addr, 4);
+  add(&to.sin_addr, 4);
+  add(&segment, sizeof segment);
+  while (sum >> 16U != 0) sum = (sum & 0xffffU) + (sum >> 16U);
+  return static_cast<uint16_t>(~sum);
+}
+
+// Refused is a RST that answers a SYN; reset is one that comes later, with both ends' SYNs seen: here the
+// endpoint's host sends a SYN of its own (a simultaneous open, RFC 9293) and then denies all of it.
+TEST_F(FiguresTest, AConnectThatIsResetIsToldFromARefusal) {
+  // A full listener answers no SYN.
+  const SocketAddress silent = Address("127.1.0.8", 8080);
+  Listener full(silent, 0);
+  std::vector<Socket> fill;
+  for (int i = 0; i < 2; ++i) {
+    fill.push_back(Socket::Open(AF_INET, SOCK_STREAM | SOCK_NONBLOCK));
+    fill.back().Connect(silent);
+  }
+  ASSERT_OK(node_->Apply(Named(MakeFrontend(vip_, {1}, {{silent}}))));
+  Socket client = node_->OpenSocket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK);
+  ASSERT_EQ(client.Connect(vip_), EINPROGRESS);
+  sockaddr_in mine{};
+  socklen_t length = sizeof mine;
+  ASSERT_EQ(getsockname(client.fd(), reinterpret_cast<sockaddr*>(&mine), &length), 0);
+
+  sockaddr_in theirs{};
+  std::memcpy(&theirs, ToSockAddr(silent).get(), sizeof theirs);
+  tcphdr syn{};
+  syn.source = theirs.sin_port;
+  syn.dest = mine.sin_port;
+  syn.seq = htonl(1000);
+  syn.doff = sizeof syn / 4;
+  syn.syn = 1;
+  syn.window = htons(1024);
+  syn.check = ChecksumOf(theirs, mine, syn);
+  const UniqueFd raw(::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_TCP));
+  ASSERT_TRUE(raw.valid());
+  sockaddr_in from = theirs, to = mine;
+  from.sin_port = to.sin_port = 0;
+  ASSERT_EQ(bind(raw.get(), reinterpret_cast<sockaddr*>(&from), sizeof from), 0);
+  ASSERT_EQ(sendto(raw.get(), &syn, sizeof syn, 0, reinterpret_cast<sockaddr*>(&to), sizeof to),
+            static_cast<ssize_t>(sizeof syn));
+
+  pollfd ready{client.fd(), POLLOUT, 0};
+  ASSERT_EQ(poll(&ready, 1, 10'000), 1);
+  int error = 0;
+  socklen_t size = sizeof error;
+  ASSERT_EQ(getsockopt(client.fd(), SOL_SOCKET, SO_ERROR, &error, &size), 0);
+  EXPECT_EQ(error, ECONNRESET);
+  client.Close();
+  const Series series = Read();
+  EXPECT_EQ(Failed(series, "reset"), 1U);
+  EXPECT_EQ(Failed(series), 1U);
+  EXPECT_EQ(series.opened, 0U);
+}
+
 TEST_F(FiguresTest, MptcpIsNotCountedTwice) {
   const int probe = socket(AF_INET, SOCK_STREAM, kMptcp);
   if (probe < 0) GTEST_SKIP() << "socket(IPPROTO_MPTCP): " << std::strerror(errno);
@@ -342,6 +471,12 @@ TEST_F(FiguresTest, MptcpIsNotCountedTwice) {
   EXPECT_EQ(DialTo(Address("127.1.9.9", 8080)), ECONNREFUSED);
   Socket refused = node_->OpenSocket(AF_INET, SOCK_STREAM, kMptcp);
   EXPECT_EQ(refused.Connect(vip_), ECONNREFUSED);
+  // The socket itself goes through states as well, and its record is still there: an address too short fails
+  // before the hook, so nothing was chosen and nothing failed that is ours.
+  sockaddr_in short_of{};
+  short_of.sin_family = AF_INET;
+  EXPECT_EQ(::connect(refused.fd(), reinterpret_cast<sockaddr*>(&short_of), 4), -1);
+  EXPECT_EQ(errno, EINVAL);
   refused.Close();
   EXPECT_EQ(Failed(Read(), "refused"), 2U);
   EXPECT_EQ(Failed(Read()), 2U);

@@ -98,6 +98,20 @@ TEST_F(HttpTest, StatusLineAndRequestInPieces) {
   Expect(2, {{201, 1}, {404, 1}});
 }
 
+TEST_F(HttpTest, IpOptionsMoveWhereTheTextBegins) {
+  const unsigned char options[] = {1, 1, 1, 1, 7, 7, 4, 0, 0, 0, 0, 0};  // no-operations, record route, end
+  HttpPair pair = Connect();
+  pair.Exchange(kGet, Response(200));
+  for (Socket* socket : {&pair.client(), &pair.server()})
+    ASSERT_EQ(setsockopt(socket->fd(), IPPROTO_IP, IP_OPTIONS, options, sizeof options), 0);
+  pair.Exchange(kGet, Response(404));
+  for (const char byte : kGet) pair.Ask(std::string(1, byte));
+  pair.AnswerInPieces(Response(503, "body"));
+  ASSERT_EQ(setsockopt(pair.server().fd(), IPPROTO_IP, IP_OPTIONS, nullptr, 0), 0);
+  pair.Exchange(kGet, Response(201));
+  Expect(4, {{200, 1}, {201, 1}, {404, 1}, {503, 1}});
+}
+
 TEST_F(HttpTest, InterimResponsesAreNotCounted) {
   const std::string hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
   HttpPair pair = Connect();

@@ -1,4 +1,6 @@
 // The split outlives its agent; the next one adopts it, at any moment, under load.
+#include <bpf/bpf.h>
+
 #include <cstdlib>
 #include <iostream>
 #include <random>
@@ -66,6 +68,41 @@ TEST_F(RestartTest, NothingIsPrunedBeforeTheFirstFullChange) {
   EXPECT_FALSE(node_->Run([&] { return FetchMany(other, 1); }).ok())
       << "pruned: nobody listens at the VIP itself";
   EXPECT_OK(node_->Run([&] { return FetchMany(vip_, 2); }));
+}
+
+/// Zeroes every element of an array, as whoever works on the pins with bpftool might.
+void EmptyMap(const std::string& path) {
+  const UniqueFd map(bpf_obj_get(path.c_str()));
+  bpf_map_info info{};
+  uint32_t length = sizeof info;
+  ASSERT_EQ(bpf_obj_get_info_by_fd(map.get(), &info, &length), 0) << path;
+  const std::vector<char> nothing(info.value_size);
+  for (uint32_t i = 0; i < info.max_entries; ++i)
+    ASSERT_EQ(bpf_map_update_elem(map.get(), &i, nothing.data(), BPF_ANY), 0) << path;
+}
+
+TEST_F(RestartTest, AnEmptiedMapIsNoticedAndFilledByTheNextAgent) {
+  for (const char* name : {"weir_vips", "weir_splits"}) {
+    SCOPED_TRACE(name);
+    EXPECT_OK(node_->datapath().CheckAttached());
+    const std::string path = FindPinnedMap(node_->bpffs(), name);
+    ASSERT_FALSE(path.empty());
+    ASSERT_NO_FATAL_FAILURE(EmptyMap(path));
+    const Status noticed = node_->datapath().CheckAttached();
+    ASSERT_FALSE(noticed.ok());
+    EXPECT_NE(Message(noticed).find("127.96.0.1:80"), std::string::npos) << Message(noticed);
+    EXPECT_FALSE(node_->Run([&] { return FetchMany(vip_, 1); }).ok()) << "the call passes unchanged";
+    const Status opened = node_->Open();
+    if (!opened.ok()) {
+      // A table of addresses that points at nothing: told, with the remedy, and not worked with.
+      EXPECT_NE(Message(opened).find("weir-agent --detach"), std::string::npos) << Message(opened);
+      ASSERT_OK(datapath::KernelDatapath::Detach(node_->bpffs()));
+      ASSERT_OK(node_->Open());
+    }
+    ASSERT_OK(node_->ApplyFull({Split(20)}));
+    EXPECT_OK(node_->datapath().CheckAttached());
+    Dial(5);
+  }
 }
 
 TEST_F(RestartTest, UpgradeUnderLoad) {
