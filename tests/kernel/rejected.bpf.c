@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /* A program that the verifier follows for a long way before it refuses it. */
-#include <bpf/bpf_helpers.h>
 #include <linux/bpf.h>
+
+/* After the types that it uses. */
+#include <bpf/bpf_helpers.h>
 
 char LICENSE[] SEC("license") = "GPL"; /* dual GPL-2.0/Apache-2.0: the kernel knows only the first */
 
