@@ -2,15 +2,9 @@
 // onAbort and onComplete with connections open; kills between the order and its answer.
 #include <poll.h>
 
-#include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
-#include <boost/json/value_to.hpp>
-
 #include "tests/integration/agent/http_get.h"
-#include "tests/integration/process.h"
-#include "tests/kernel/harness/fixture.h"
 #include "tests/kernel/harness/pair.h"
-#include "tests/unit/common/test_certs.h"
+#include "tests/kernel/harness/programs_fixture.h"
 
 namespace weir::kernel_test {
 namespace {
@@ -31,67 +25,18 @@ int AwaitError(const Socket& socket) {
   return poll(&entry, 1, 60'000) == 1 ? ErrorOf(socket) : 0;
 }
 
-class EndingProcessesTest : public KernelTest {
+class EndingProcessesTest : public ProgramsTest {
  protected:
-  static constexpr int kNodes = 2;
-
   void Prepare() override {
-    for (auto& node : nodes_) node = std::make_unique<TestNode>();
-    for (int v = 0; v < 2; ++v) servers_.AddTcp(Endpoint(v), static_cast<uint8_t>(v));
+    ProgramsTest::Prepare();
+    address_ = "unix:" + files_.path() + "/weir.sock";
     ASSERT_NO_FATAL_FAILURE(StartController());
-    for (int node = 0; node < kNodes; ++node) ASSERT_NO_FATAL_FAILURE(StartAgent(node));
+    for (size_t node = 0; node < agents_.size(); ++node) agents_[node] = StartAgent(static_cast<int>(node));
   }
 
-  /// On the same state and address each time.
-  void StartController() {
-    controller_ = std::make_unique<Process>(std::vector<std::string>{
-        WEIR_CONTROLLER, "--state", files_.path() + "/state", "--listen", address_, "--http", "127.0.0.1:0"});
-    controller_http_ = controller_->WordAfter("http=");
-    ASSERT_FALSE(controller_http_.empty()) << controller_->seen;
-  }
-  void StartAgent(int node) {
-    agents_[node] = std::make_unique<Process>(std::vector<std::string>{
-        WEIR_AGENT, "--node-name", fmt::format("node-{}", node), "--cgroup", nodes_[node]->cgroup(),
-        "--bpffs", nodes_[node]->bpffs(), "--controller", address_, "--http", "127.0.0.1:0"});
-    agent_http_[node] = agents_[node]->WordAfter("http=");
-    ASSERT_FALSE(agent_http_[node].empty()) << agents_[node]->seen;
-  }
-
-  std::string Weirctl(std::vector<std::string> arguments, int* code = nullptr) {
-    const bool of_file = arguments.front() == "apply";  // a file says itself where its objects belong
-    arguments.insert(arguments.begin(), {WEIRCTL, "--server", address_});
-    if (!of_file) arguments.insert(arguments.end(), {"-n", "shop"});
-    Process process(arguments);
-    const int ended = process.Wait();
-    if (code != nullptr) *code = ended;
-    return process.seen;
-  }
-  void Must(const std::vector<std::string>& arguments) {
-    int code = 0;
-    const std::string output = Weirctl(arguments, &code);
-    ASSERT_EQ(code, 0) << fmt::format("{}", fmt::join(arguments, " ")) << ": " << output;
-  }
   void Apply(const std::string& revision, const std::string& fields) {
-    Must({"apply", "-f",
-          files_.Write("apply.yaml", fmt::format(R"(apiVersion: v1
-kind: Service
-metadata: {{name: checkout, namespace: shop}}
-spec: {{clusterIP: 127.96.0.1, ports: [{{name: http, port: 80}}]}}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {{name: checkout-v1, namespace: shop, labels: {{kubernetes.io/service-name: checkout, weir.dev/revision: v1}}}}
-addressType: IPv4
-ports: [{{name: http, port: 8080}}]
-endpoints: [{{addresses: [{}]}}]
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {{name: checkout-v2, namespace: shop, labels: {{kubernetes.io/service-name: checkout, weir.dev/revision: v2}}}}
-addressType: IPv4
-ports: [{{name: http, port: 8080}}]
-endpoints: [{{addresses: [{}]}}]
----
+    ProgramsTest::Apply(kServiceYaml + SliceYaml("v1", {Endpoint(0)}) + SliceYaml("v2", {Endpoint(1)}) +
+                        fmt::format(R"(---
 apiVersion: weir.dev/v1alpha1
 kind: Rollout
 metadata: {{name: checkout, namespace: shop}}
@@ -101,40 +46,37 @@ spec:
   {}
   strategy: {{canary: {{steps: [{{setWeight: 50}}, {{pause: {{}}}}]}}}}
 )",
-                                                 Endpoint(0).address.ToString(),
-                                                 Endpoint(1).address.ToString(), revision, fields))});
+                                    revision, fields));
   }
-  json::object Rollout() {
-    int code = 0;
-    const std::string text = Weirctl({"get", "rollouts", "checkout", "-o", "json"}, &code);
-    json::error_code error;
-    json::value value = json::parse(text, error);
-    if (code != 0 || error) return {};
-    if (const auto* items = value.as_object().if_contains("items"))
-      value = json::value(items->as_array().at(0));
-    return value.as_object();
+  /// v1 is stable, v2 has half of the connections.
+  void Begin(const std::string& fields) {
+    Apply("v1", fields);
+    AwaitAcked(0);
+    Apply("v2", fields);
+    AwaitAcked(50);
   }
   /// Waits until the rollout is as the predicate wants it; the last one seen.
   json::object Await(const std::function<bool(const json::object&)>& predicate) {
-    json::object rollout;
+    json::value rollout;
     const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(60);
     while (std::chrono::steady_clock::now() < give_up) {
       rollout = Rollout();
-      if (!rollout.empty() && predicate(rollout)) return rollout;
+      if (!rollout.is_object()) return {};  // the failure is told
+      if (predicate(rollout.as_object())) return rollout.as_object();
     }
     ADD_FAILURE() << "waited in vain; last: " << json::serialize(rollout);
-    return rollout;
+    return rollout.as_object();
   }
   json::object AwaitAcked(int weight) {
-    return Await([weight](const json::object& rollout) {
-      return rollout.at("canaryWeight") == weight && rollout.at("nodesDesired") == kNodes &&
-             rollout.at("nodesAcked") == kNodes;
+    return Await([this, weight](const json::object& rollout) {
+      return rollout.at("canaryWeight") == weight && rollout.at("nodesDesired") == nodes_.size() &&
+             rollout.at("nodesAcked") == nodes_.size();
     });
   }
   json::object AwaitEnded() {
-    return Await([](const json::object& rollout) {
+    return Await([this](const json::object& rollout) {
       const auto* ended = rollout.at("ended").if_object();
-      return ended != nullptr && ended->at("nodesAnswered") == kNodes;
+      return ended != nullptr && ended->at("nodesAnswered") == nodes_.size();
     });
   }
 
@@ -170,31 +112,17 @@ spec:
     return json::value_to<uint64_t>(rollout.at("ended").at("connections"));
   }
   /// The sum of a metric's samples.
-  static double Metric(const std::string& http, const std::string& name) {
-    const std::string text =
-        HttpGet(static_cast<uint16_t>(std::stoi(http.substr(http.rfind(':') + 1))), "/metrics");
+  static double Metric(Process& program, const std::string& name) {
+    const std::string text = HttpGet(HttpPort(program), "/metrics");
     double sum = 0;
     for (size_t at = 0; (at = text.find('\n' + name + '{', at)) != std::string::npos; ++at)
       sum += std::stod(text.substr(text.find("} ", at) + 2));
     return sum;
   }
-
-  const SocketAddress vip_ = Address("127.96.0.1", 80);
-  const TempDir files_;
-  const std::string address_ = "unix:" + files_.path() + "/weir.sock";
-  Servers servers_;
-  std::array<std::unique_ptr<TestNode>, kNodes> nodes_;
-  std::unique_ptr<Process> controller_;
-  std::array<std::unique_ptr<Process>, kNodes> agents_;
-  std::string controller_http_;
-  std::array<std::string, kNodes> agent_http_;
 };
 
 TEST_F(EndingProcessesTest, AbortWithResetEndsTheCanarysConnectionsAndTellsHowMany) {
-  Apply("v1", "onAbort: reset");
-  AwaitAcked(0);
-  Apply("v2", "onAbort: reset");
-  AwaitAcked(50);
+  Begin("onAbort: reset");
   Connections open = Open(20);
   EXPECT_EQ(open.canary.size(), 20U);
   Must({"abort", "checkout"});
@@ -207,12 +135,12 @@ TEST_F(EndingProcessesTest, AbortWithResetEndsTheCanarysConnectionsAndTellsHowMa
   EXPECT_EQ(rollout.at("ended").at("cause"), "abort");
   const std::string text = "ended 20 connections of revision v2 on 2 nodes";
   EXPECT_EQ(json::value_to<std::string>(rollout.at("ended").at("text")), text);
-  int code = 0;
-  EXPECT_NE(Weirctl({"status", "checkout"}, &code).find("Ended:      " + text), std::string::npos);
-  EXPECT_EQ(code, 2) << "Degraded";
-  EXPECT_NE(Weirctl({"get", "rollouts", "-o", "wide"}).find(text), std::string::npos);
-  for (const std::string& http : agent_http_) EXPECT_EQ(Metric(http, "weir_connections_reset_total"), 10);
-  EXPECT_EQ(Metric(controller_http_, "weir_rollout_connections_reset_total"), 20);
+  const Outcome status = Weirctl({"status", "checkout"});
+  EXPECT_NE(status.output.find("Ended:      " + text), std::string::npos);
+  EXPECT_EQ(status.code, 2) << "Degraded";
+  EXPECT_NE(Weirctl({"get", "rollouts", "-o", "wide"}).output.find(text), std::string::npos);
+  for (const auto& agent : agents_) EXPECT_EQ(Metric(*agent, "weir_connections_reset_total"), 10);
+  EXPECT_EQ(Metric(*controller_, "weir_rollout_connections_reset_total"), 20);
   // Tried again, its connections are its own.
   Must({"retry", "checkout"});
   AwaitAcked(50);
@@ -221,10 +149,7 @@ TEST_F(EndingProcessesTest, AbortWithResetEndsTheCanarysConnectionsAndTellsHowMa
 }
 
 TEST_F(EndingProcessesTest, DrainEndsThemAtItsDeadlineAndRetryBeforeThatCancels) {
-  Apply("v1", "onAbort: {drain: {deadline: 1h}}");
-  AwaitAcked(0);
-  Apply("v2", "onAbort: {drain: {deadline: 1h}}");
-  AwaitAcked(50);
+  Begin("onAbort: {drain: {deadline: 1h}}");
   Connections open = Open(4);
   ASSERT_EQ(open.canary.size(), 4U);
   Must({"abort", "checkout"});
@@ -244,10 +169,7 @@ TEST_F(EndingProcessesTest, DrainEndsThemAtItsDeadlineAndRetryBeforeThatCancels)
 }
 
 TEST_F(EndingProcessesTest, TheStableRevisionBeforeIsEndedOnCompletion) {
-  Apply("v1", "onComplete: reset");
-  AwaitAcked(0);
-  Apply("v2", "onComplete: reset");
-  AwaitAcked(50);
+  Begin("onComplete: reset");
   Connections open = Open(4);
   ASSERT_EQ(open.stable.size(), 4U);
   Must({"promote", "checkout"});
@@ -261,28 +183,12 @@ TEST_F(EndingProcessesTest, TheStableRevisionBeforeIsEndedOnCompletion) {
 
 // An endpoint that is in no EndpointSlice any more: nobody will answer. One that terminates is left to end.
 TEST_F(EndingProcessesTest, AnEndpointThatIsGoneAndOneThatTerminates) {
-  Apply("v1", "paused: false");
-  AwaitAcked(0);
-  Apply("v2", "paused: false");
-  AwaitAcked(50);
+  Begin("paused: false");
   Connections open = Open(4);
-  const auto slice = [](const std::string& endpoints) {
-    return fmt::format(R"(apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {{name: checkout-v2, namespace: shop, labels: {{kubernetes.io/service-name: checkout, weir.dev/revision: v2}}}}
-addressType: IPv4
-ports: [{{name: http, port: 8080}}]
-endpoints: {}
-)",
-                       endpoints);
-  };
-  Must({"apply", "-f",
-        files_.Write("slice.yaml",
-                     slice(fmt::format("[{{addresses: [{}], conditions: {{ready: false, serving: true, "
-                                       "terminating: true}}}}]",
-                                       Endpoint(1).address.ToString())))});
+  ProgramsTest::Apply(
+      SliceYaml("v2", {Endpoint(1)}, ", conditions: {ready: false, serving: true, terminating: true}"));
   ExpectAlive(open.canary);
-  Must({"apply", "-f", files_.Write("slice.yaml", slice("[]"))});
+  ProgramsTest::Apply(SliceYaml("v2", {}));
   ExpectEnded(open.canary);
   ExpectAlive(open.stable);
 }
@@ -303,7 +209,7 @@ TEST_F(EndingProcessesTest, KilledBetweenOrderAndAnswer) {
     if (round % 2 == 0) {
       agents_[0]->Signal(SIGKILL);
       agents_[0]->Wait();
-      ASSERT_NO_FATAL_FAILURE(StartAgent(0));
+      agents_[0] = StartAgent(0);
     } else {
       controller_->Signal(SIGKILL);
       controller_->Wait();

@@ -10,47 +10,22 @@
 
 #include "agent/datapath/object.h"
 #include "rejected.skel.h"
-#include "tests/integration/process.h"
 #include "tests/kernel/harness/bpf_filter.h"
-#include "tests/kernel/harness/fixture.h"
 #include "tests/kernel/harness/programs.h"
-#include "tests/unit/common/test_certs.h"
+#include "tests/kernel/harness/programs_fixture.h"
 
 namespace weir::kernel_test {
 namespace {
 
-constexpr char kManifests[] = R"(
-apiVersion: v1
-kind: Service
-metadata: {name: checkout, namespace: shop}
-spec: {clusterIP: 127.96.0.1, ports: [{name: http, port: 80, appProtocol: http}]}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {name: checkout-v1, namespace: shop, labels: {kubernetes.io/service-name: checkout, weir.dev/revision: v1}}
-addressType: IPv4
-ports: [{name: http, port: 8080}]
-endpoints: [{addresses: [ADDRESS]}]
----
-apiVersion: weir.dev/v1alpha1
-kind: Rollout
-metadata: {name: checkout, namespace: shop}
-spec: {service: checkout, revision: v1, strategy: {canary: {steps: [{setWeight: 20}, {pause: {}}]}}}
-)";
-
-class LackingTest : public KernelTest {
+class LackingTest : public ProgramsTest {
  protected:
-  void Prepare() override {
-    node_ = std::make_unique<TestNode>();
-    servers_.AddTcp(Endpoint(0), 0);
-  }
-
   /// An agent on a kernel that answers so.
-  void StartAgent(BpfFilter::Verdict verdict, const std::string& controller = "127.0.0.1:1") {
+  void StartAgent(BpfFilter::Verdict verdict) {
     filter_ = std::make_unique<BpfFilter>(std::move(verdict));
     agent_ = std::make_unique<Process>(
-        std::vector<std::string>{WEIR_AGENT, "--node-name", "node", "--cgroup", node_->cgroup(), "--bpffs",
-                                 node_->bpffs(), "--controller", controller, "--http", "127.0.0.1:0"},
+        std::vector<std::string>{WEIR_AGENT, "--node-name", "node", "--cgroup", nodes_[0]->cgroup(),
+                                 "--bpffs", nodes_[0]->bpffs(), "--controller",
+                                 controller_ ? address_ : "127.0.0.1:1", "--http", "127.0.0.1:0"},
         [this] { filter_->InChild(); });
     if (!filter_->Attach(agent_->pid())) {
       agent_.reset();
@@ -63,42 +38,27 @@ class LackingTest : public KernelTest {
     EXPECT_EQ(agent_->Wait(), 1) << agent_->seen;
     for (const std::string& text : texts)
       EXPECT_NE(agent_->seen.find(text), std::string::npos) << "no \"" << text << "\" in: " << agent_->seen;
-    for (const auto& programs : AllAttachedPrograms(node_->cgroup())) EXPECT_TRUE(programs.empty());
-    EXPECT_EQ(FindPinnedLinks(node_->bpffs()), std::vector<std::string>{});
+    for (const auto& programs : AllAttachedPrograms(nodes_[0]->cgroup())) EXPECT_TRUE(programs.empty());
+    EXPECT_EQ(FindPinnedLinks(nodes_[0]->bpffs()), std::vector<std::string>{});
   }
   /// It divides, and says `text` of what it does without; `ability` is not among those it tells the
   /// controller.
   void ExpectWorksWithout(BpfFilter::Verdict verdict, const std::string& text, const std::string& ability) {
-    const TempDir files;
-    Process controller({WEIR_CONTROLLER, "--state", files.path() + "/state", "--listen", "127.0.0.1:0",
-                        "--http", "127.0.0.1:0"});
-    const std::string address = controller.WordAfter("grpc=");
-    ASSERT_FALSE(address.empty()) << controller.seen;
-    ASSERT_NO_FATAL_FAILURE(StartAgent(std::move(verdict), address));
+    ASSERT_NO_FATAL_FAILURE(StartController());
+    ASSERT_NO_FATAL_FAILURE(StartAgent(std::move(verdict)));
     if (!agent_) return;
     ASSERT_TRUE(agent_->WaitFor("http=")) << agent_->seen;
-    std::string manifests = kManifests;
-    manifests.replace(manifests.find("ADDRESS"), 7, Endpoint(0).address.ToString());
-    const auto weirctl = [&](std::vector<std::string> arguments) {
-      arguments.insert(arguments.begin(), {WEIRCTL, "--server", address});
-      Process process(arguments);
-      EXPECT_EQ(process.Wait(), 0) << process.seen;
-      return process.seen;
-    };
-    weirctl({"apply", "-f", files.Write("all.yaml", manifests)});
+    Apply(kHttpServiceYaml + SliceYaml("v1", {Endpoint(0)}) + RolloutYaml("v1"));
     // Until the node has it; the controller counts it from the moment it is welcomed.
-    Process watch(
-        {WEIRCTL, "--server", address, "get", "rollouts", "-n", "shop", "checkout", "-w", "-o", "json"});
-    ASSERT_TRUE(watch.WaitFor("\"nodesAcked\":1,")) << watch.seen << agent_->seen;
-    EXPECT_OK(node_->Run([] { return FetchMany(Address("127.96.0.1", 80), 5); }));
-    const std::string nodes = weirctl({"get", "nodes", "-o", "json"});
-    EXPECT_NE(nodes.find("\"connect4\""), std::string::npos) << nodes;
-    EXPECT_EQ(nodes.find("\"" + ability + "\""), std::string::npos) << nodes;
+    ASSERT_TRUE(WaitForRollout({"\"nodesAcked\":1,"})) << agent_->seen;
+    EXPECT_OK(nodes_[0]->Run([this] { return FetchMany(vip_, 5); }));
+    const Outcome nodes = Weirctl({"get", "nodes", "-o", "json"});
+    EXPECT_EQ(nodes.code, 0) << nodes.output;
+    EXPECT_NE(nodes.output.find("\"connect4\""), std::string::npos) << nodes.output;
+    EXPECT_EQ(nodes.output.find("\"" + ability + "\""), std::string::npos) << nodes.output;
     EXPECT_TRUE(agent_->WaitFor(text)) << agent_->seen;
   }
 
-  Servers servers_;
-  std::unique_ptr<TestNode> node_;
   std::unique_ptr<BpfFilter> filter_;
   std::unique_ptr<Process> agent_;  // goes before its filter
 };

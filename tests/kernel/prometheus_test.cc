@@ -5,7 +5,6 @@
 #include <boost/json.hpp>
 #include <cmath>
 #include <csignal>
-#include <filesystem>
 #include <fstream>
 #include <future>
 #include <map>
@@ -13,39 +12,10 @@
 
 #include "tests/integration/agent/http_get.h"
 #include "tests/integration/metrics_list.h"
-#include "tests/integration/process.h"
-#include "tests/kernel/harness/fixture.h"
+#include "tests/kernel/harness/web_programs_fixture.h"
 
 namespace weir::kernel_test {
 namespace {
-
-using namespace std::chrono_literals;
-
-const char* const kCheckout = R"(
-apiVersion: v1
-kind: Service
-metadata: {name: checkout, namespace: shop}
-spec: {clusterIP: 127.96.0.1, ports: [{name: http, port: 80, appProtocol: http}]}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {name: checkout-v1, namespace: shop, labels: {kubernetes.io/service-name: checkout, weir.dev/revision: v1}}
-addressType: IPv4
-ports: [{name: http, port: 8080}]
-endpoints: [{addresses: [127.1.0.1]}]
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {name: checkout-v2, namespace: shop, labels: {kubernetes.io/service-name: checkout, weir.dev/revision: v2}}
-addressType: IPv4
-ports: [{name: http, port: 8080}]
-endpoints: [{addresses: [127.1.1.1]}]
----
-apiVersion: weir.dev/v1alpha1
-kind: Rollout
-metadata: {name: checkout, namespace: shop}
-spec: {service: checkout, revision: REVISION, strategy: {canary: {steps: [{setWeight: 20}, {pause: {}}]}}}
-)";
 
 /// What nginx counted of a revision, or of the part of it that one node's clients made.
 struct Truth {
@@ -53,126 +23,52 @@ struct Truth {
   std::map<int, uint64_t> codes;
 };
 
-class PrometheusTest : public KernelTest {
+class PrometheusTest : public WebProgramsTest {
  protected:
-  void SetUp() override {
-    KernelTest::SetUp();
+  void Prepare() override {
+    Need({"prometheus", "nginx", "curl", "wrk"});
     if (IsSkipped()) return;
-    for (const char* program : {"prometheus", "nginx", "curl", "wrk"}) {
-      if (FindProgram(program).empty())
-        GTEST_SKIP() << program << " is not installed: deploy/install-deps.sh --tests";
-    }
-    char name[] = "/tmp/weir-ktest-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    directory_ = name;
-    for (auto& node : nodes_) node = std::make_unique<TestNode>();
+    PrepareNodes();
     StartNginx();
-    if (HasFatalFailure()) return;
-    controller_ = std::make_unique<Process>(std::vector<std::string>{WEIR_CONTROLLER, "--state",
-                                                                     directory_ + "/state", "--listen",
-                                                                     "127.0.0.1:0", "--http", "127.0.0.1:0"});
-    address_ = controller_->WordAfter("grpc=");
-    controller_http_ = PortOf(controller_->WordAfter("http="));
-    for (size_t i = 0; i < nodes_.size(); ++i) StartAgent(i, "127.0.0.1:0");
-    Apply("v1");
+    StartPrograms();
+    if (HasFailure()) return;
+    ApplyRevision("v1");
     ASSERT_TRUE(WaitForPhase("Healthy"));
-    Apply("v2");
+    ApplyRevision("v2");
     ASSERT_TRUE(WaitForPhase("Paused"));
-  }
-  void TearDown() override {
-    agents_ = {};
-    controller_.reset();
-    nginx_.reset();
-    std::error_code ignored;  // a directory that is left behind fails no test
-    if (!directory_.empty()) std::filesystem::remove_all(directory_, ignored);
-  }
-
-  static uint16_t PortOf(const std::string& address) {
-    return static_cast<uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
   }
 
   /// Two revisions that answer one in ten requests with 404, one with 503 and one with 204, and note each.
   void StartNginx() {
-    std::ofstream file(directory_ + "/nginx.conf");
-    file << "daemon off; master_process off; error_log stderr; pid " << directory_ << "/pid;\n"
-         << "events { worker_connections 1024; }\n"
-         << "http { log_format c '$arg_node $connection $status $request_length $bytes_sent'; "
-            "keepalive_requests 1000000;\n"
-         << "split_clients $request_id $kind { 10% a; 10% b; 10% c; * d; }\n";
-    for (const char* temporary : {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"})
-      file << temporary << "_temp_path " << directory_ << "/" << temporary << ";\n";
+    std::string http =
+        "log_format c '$arg_node $connection $status $request_length $bytes_sent'; keepalive_requests "
+        "1000000;\n"
+        "split_clients $request_id $kind { 10% a; 10% b; 10% c; * d; }\n";
+    std::vector<SocketAddress> addresses;
     for (const auto& [revision, endpoint] : endpoints_) {
-      file << "server { listen " << ToString(endpoint) << "; access_log " << directory_ << "/" << revision
-           << " c; location / {\n"
-           << "if ($kind = a) { return 404 'HTTP/1.1 500 x'; } if ($kind = b) { return 503 'x'; }\n"
-           << "if ($kind = c) { return 204; } return 200 'GET / HTTP/1.1\\r\\n'; } }\n";
+      http += fmt::format(
+          "server {{ listen {}; access_log {}/{} c; location / {{\n"
+          "if ($kind = a) {{ return 404 'HTTP/1.1 500 x'; }} if ($kind = b) {{ return 503 'x'; }}\n"
+          "if ($kind = c) {{ return 204; }} return 200 'GET / HTTP/1.1\\r\\n'; }} }}\n",
+          ToString(endpoint), files_.path(), revision);
+      addresses.push_back(endpoint);
     }
-    file << "}\n";
-    file.close();
-    nginx_ = std::make_unique<Process>(std::vector<std::string>{
-        "/usr/sbin/nginx", "-e", "stderr", "-p", directory_, "-c", directory_ + "/nginx.conf"});
-    for (const auto& [revision, endpoint] : endpoints_) {
-      bool answers = false;
-      for (int i = 0; i < 500 && !answers; ++i) {
-        answers = Socket::Open(AF_INET, SOCK_STREAM).Connect(endpoint) == 0;
-        if (!answers) usleep(20000);  // it does not tell when it listens
-      }
-      ASSERT_TRUE(answers) << "nginx does not listen at " << ToString(endpoint);
-    }
+    nginx_ = WebProgramsTest::StartNginx("nginx", http, addresses);
   }
 
-  /// Where it listens for scrapes stays the same from one start to the next: Prometheus has been told.
-  void StartAgent(size_t node, const std::string& http) {
-    agents_[node] = std::make_unique<Process>(std::vector<std::string>{
-        WEIR_AGENT, "--node-name", fmt::format("node-{}", node), "--cgroup", nodes_[node]->cgroup(),
-        "--bpffs", nodes_[node]->bpffs(), "--controller", address_, "--http", http});
-    http_[node] = agents_[node]->WordAfter("http=");
-    ASSERT_FALSE(http_[node].empty()) << agents_[node]->seen;
-  }
-
-  std::string Weirctl(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), {"env", "WEIR_NAMESPACE=shop", WEIRCTL, "--server", address_});
-    Process process(arguments);
-    EXPECT_EQ(process.Wait(), 0) << fmt::format("{}: {}", fmt::join(arguments, " "), process.seen);
-    return process.seen;
-  }
-  void Apply(const std::string& revision) {
-    std::string text = kCheckout;
-    text.replace(text.find("REVISION"), 8, revision);
-    std::ofstream(directory_ + "/checkout.yaml") << text;
-    Weirctl({"apply", "-f", directory_ + "/checkout.yaml"});
-  }
-
-  boost::json::value WeirctlJson(std::vector<std::string> arguments) {
-    arguments.insert(arguments.end(), {"-o", "json"});
-    return boost::json::parse(Weirctl(arguments));
-  }
-  /// In that phase, held by both nodes.
-  bool WaitForPhase(const std::string& phase) {
-    return Eventually([&] {
-      const auto rollout = WeirctlJson({"get", "rollouts", "checkout"});
-      return rollout.at("phase").as_string() == phase && Number(rollout, "nodesAcked") == nodes_.size();
-    });
+  void ApplyRevision(const std::string& revision) {
+    Apply(kHttpServiceYaml + SliceYaml("v1", {endpoints_.at("v1")}) + SliceYaml("v2", {endpoints_.at("v2")}) +
+          RolloutYaml(revision));
   }
   static double Number(const boost::json::value& object, const char* field) {
     return object.at(field).to_number<double>();
-  }
-
-  /// Asks until it holds, for a minute: programs of others do not tell.
-  static bool Eventually(const std::function<bool()>& holds) {
-    const auto deadline = std::chrono::steady_clock::now() + 60s;
-    while (!holds()) {
-      if (std::chrono::steady_clock::now() > deadline) return false;
-      usleep(50'000);
-    }
-    return true;
   }
 
   /// Of a revision's requests; of one node's clients, or of all (-1).
   Truth ReadLog(const std::string& revision, int node = -1) const {
     Truth truth;
     std::set<uint64_t> connections;
-    std::ifstream file(directory_ + "/" + revision);
+    std::ifstream file(files_.path() + "/" + revision);
     uint64_t from = 0, connection = 0, length = 0, sent = 0;
     for (int code = 0; file >> from >> connection >> code >> length >> sent;) {
       if (node >= 0 && from != static_cast<uint64_t>(node)) continue;
@@ -226,15 +122,9 @@ class PrometheusTest : public KernelTest {
   void ExpectControllerAgrees();
   void ExpectListedMetrics();
 
-  const SocketAddress vip_ = Address("127.96.0.1", 80);
   const std::map<std::string, SocketAddress> endpoints_ = {{"v1", Address("127.1.0.1", 8080)},
                                                            {"v2", Address("127.1.1.1", 8080)}};
-  std::string directory_, address_;
-  uint16_t controller_http_ = 0;
-  std::array<std::unique_ptr<TestNode>, 2> nodes_;
-  std::array<std::string, 2> http_;
-  std::unique_ptr<Process> nginx_, controller_;
-  std::array<std::unique_ptr<Process>, 2> agents_;
+  std::unique_ptr<Process> nginx_;
   std::unique_ptr<Prometheus> prometheus_;
 };
 
@@ -255,7 +145,7 @@ Result<std::string> KeepAsking(const SocketAddress& vip, const std::string& stop
 
 /// Node 0's agent is killed and started again while clients dial, ask and keep their connections.
 void PrometheusTest::DriveThroughKill(uint64_t& requests) {
-  const std::string stop_file = directory_ + "/stop";
+  const std::string stop_file = files_.path() + "/stop";
   ClientProcess kept(nodes_[0]->cgroup(), [&] { return KeepAsking(vip_, stop_file); });
   auto dialling = std::async(std::launch::async, [&] {
     return RunCommand(
@@ -264,14 +154,14 @@ void PrometheusTest::DriveThroughKill(uint64_t& requests) {
             " ]; do curl -sS --max-time 30 -o /dev/null 'http://127.96.0.1/?node=0&n=[1-5]' || exit 1; "
             "n=$((n + 5)); done; echo $n");
   });
-  const auto grows = [&](uint64_t by) {
-    return Eventually([&, to = Logged() + by] { return Logged() >= to; });
-  };
+  const auto grows = [&](uint64_t by) { return Asked([&, to = Logged() + by] { return Logged() >= to; }); };
   EXPECT_TRUE(grows(50));
+  // Where it listens for scrapes stays the same: Prometheus has been told.
+  const std::string http = agents_[0]->WordAfter("http=");
   agents_[0]->Signal(SIGKILL);
   EXPECT_EQ(agents_[0]->Wait(), 128 + SIGKILL);
   EXPECT_TRUE(grows(50)) << "connections go on without an agent";
-  StartAgent(0, http_[0]);
+  agents_[0] = StartAgent(0, {}, "", http);
   EXPECT_TRUE(WaitForPhase("Paused"));
   EXPECT_TRUE(grows(50));
   std::ofstream(stop_file) << "stop";
@@ -334,8 +224,8 @@ void PrometheusTest::ExpectControllerAgrees() {
   };
   const uint64_t all = Logged();
   // The last reports come within a second, and the seconds shown end where all have reported.
-  EXPECT_TRUE(Eventually([&] {
-    top = WeirctlJson({"top", "checkout", "--once", "--window", "60s"});
+  EXPECT_TRUE(Asked([&] {
+    top = Json({"top", "checkout", "--once", "--window", "60s"});
     return std::llround(times(of("v1"), "requestsPerSecond") + times(of("v2"), "requestsPerSecond")) >=
            static_cast<long long>(all);
   }));
@@ -358,7 +248,7 @@ void PrometheusTest::ExpectControllerAgrees() {
     EXPECT_EQ(Number(figures, "connectionsObserved"), truth.connections);
     EXPECT_NEAR(Number(figures, "shareObserved"), truth.connections / connections, 1e-9);
   }
-  const auto splits = WeirctlJson({"get", "splits"});
+  const auto splits = Json({"get", "splits"});
   const auto& split = splits.at("items").at(0);
   const auto expect = [&](const boost::json::value& variants, int node) {
     for (const auto& variant : variants.as_array()) {
@@ -380,8 +270,8 @@ void PrometheusTest::ExpectListedMetrics() {
     return metric.first.starts_with("weir_udp_") || metric.first == "weir_connections_reset_total" ||
            metric.first == "weir_fail_safe_active" || metric.first == "weir_endpoints_left_out";
   });
-  EXPECT_EQ(ExposedMetrics(HttpGet(PortOf(http_[0]), "/metrics")), listed);
-  const auto nodes = WeirctlJson({"get", "nodes"});
+  EXPECT_EQ(ExposedMetrics(HttpGet(HttpPort(*agents_[0]), "/metrics")), listed);
+  const auto nodes = Json({"get", "nodes"});
   for (const auto& node : nodes.at("items").as_array()) {
     const std::string abilities = boost::json::serialize(node.at("abilities"));
     for (const char* ability : {"\"ingress\"", "\"egress\"", "\"connect4\""})
@@ -390,11 +280,11 @@ void PrometheusTest::ExpectListedMetrics() {
 }
 
 TEST_F(PrometheusTest, PromQlAnswersAreWhatTheServersCounted) {
-  prometheus_ =
-      std::make_unique<Prometheus>(std::vector<Prometheus::Job>{{"agent-0", "/metrics", PortOf(http_[0])},
-                                                                {"agent-1", "/metrics", PortOf(http_[1])},
-                                                                {"controller", "/metrics", controller_http_}},
-                                   "1s");
+  prometheus_ = std::make_unique<Prometheus>(
+      std::vector<Prometheus::Job>{{"agent-0", "/metrics", HttpPort(*agents_[0])},
+                                   {"agent-1", "/metrics", HttpPort(*agents_[1])},
+                                   {"controller", "/metrics", HttpPort(*controller_)}},
+      "1s");
   // Rates begin with a node's first report, which is where the controller counts from.
   ASSERT_EQ(prometheus_->QueryUntil("weir_telemetry_baselines_total", [](double n) { return n == 2; }), 2);
 
@@ -404,7 +294,7 @@ TEST_F(PrometheusTest, PromQlAnswersAreWhatTheServersCounted) {
   requests += other.get();
   DriveThroughKill(requests);
   if (HasFatalFailure()) return;
-  ASSERT_TRUE(Eventually([&] { return Logged() == requests; })) << Logged() << " of " << requests;
+  ASSERT_TRUE(Asked([&] { return Logged() == requests; })) << Logged() << " of " << requests;
   ASSERT_TRUE(WaitForLastScrape());
   ExpectTruth();
   ExpectExactSplit();
@@ -426,11 +316,11 @@ TEST_F(PrometheusTest, PromQlAnswersAreWhatTheServersCounted) {
 // connection apart.
 TEST_F(PrometheusTest, WrkUpToTheRequestsItGivesUp) {
   constexpr double kConnections = 20;
-  prometheus_ =
-      std::make_unique<Prometheus>(std::vector<Prometheus::Job>{{"agent-0", "/metrics", PortOf(http_[0])},
-                                                                {"agent-1", "/metrics", PortOf(http_[1])},
-                                                                {"controller", "/metrics", controller_http_}},
-                                   "1s");
+  prometheus_ = std::make_unique<Prometheus>(
+      std::vector<Prometheus::Job>{{"agent-0", "/metrics", HttpPort(*agents_[0])},
+                                   {"agent-1", "/metrics", HttpPort(*agents_[1])},
+                                   {"controller", "/metrics", HttpPort(*controller_)}},
+      "1s");
   ASSERT_OK(RunCommand(nodes_[0]->cgroup(), "wrk -t2 -c20 -d2s 'http://127.96.0.1/?node=0'"));
   ASSERT_OK(RunCommand(nodes_[1]->cgroup(),
                        "wrk -t2 -c20 -d1s -H 'Connection: close' 'http://127.96.0.1/?node=1'"));

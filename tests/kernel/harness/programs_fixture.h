@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <boost/json.hpp>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,10 +16,13 @@
 
 namespace weir::kernel_test {
 
-inline std::string SliceYaml(const std::string& revision, const std::vector<SocketAddress>& endpoints) {
+/// `fields`: further ones of each endpoint, each behind a comma.
+inline std::string SliceYaml(const std::string& revision, const std::vector<SocketAddress>& endpoints,
+                             const std::string& fields = "") {
   std::string list;
   for (const auto& endpoint : endpoints)
-    list += fmt::format("{}{{addresses: [{}]}}", list.empty() ? "" : ", ", endpoint.address.ToString());
+    list +=
+        fmt::format("{}{{addresses: [{}]{}}}", list.empty() ? "" : ", ", endpoint.address.ToString(), fields);
   return fmt::format(R"(---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
@@ -46,6 +50,13 @@ kind: Service
 metadata: {name: checkout, namespace: shop}
 spec: {clusterIP: 127.96.0.1, ports: [{name: http, port: 80}]}
 )";
+/// The same, with HTTP recognised.
+inline const char* const kHttpServiceYaml = R"(---
+apiVersion: v1
+kind: Service
+metadata: {name: checkout, namespace: shop}
+spec: {clusterIP: 127.96.0.1, ports: [{name: http, port: 80, appProtocol: http}]}
+)";
 
 class ProgramsTest : public KernelTest {
  protected:
@@ -54,10 +65,10 @@ class ProgramsTest : public KernelTest {
     for (int v = 0; v < 2; ++v) servers_.AddTcp(Endpoint(v), v);
   }
 
+  /// On the same state each time, and, from the second time on, on the same address.
   void StartController(std::vector<std::string> more = {}) {
-    std::vector<std::string> command = {WEIR_CONTROLLER, "--state",     files_.path() + "/state",
-                                        "--listen",      "127.0.0.1:0", "--http",
-                                        "127.0.0.1:0"};
+    std::vector<std::string> command = {
+        WEIR_CONTROLLER, "--state", files_.path() + "/state", "--listen", address_, "--http", "127.0.0.1:0"};
     command.insert(command.end(), more.begin(), more.end());
     controller_ = std::make_unique<Process>(command);
     address_ = controller_->WordAfter("grpc=");
@@ -65,7 +76,8 @@ class ProgramsTest : public KernelTest {
   }
   /// `controller` empty: straight to the controller.
   std::unique_ptr<Process> StartAgent(int node, std::vector<std::string> more = {},
-                                      const std::string& controller = "") {
+                                      const std::string& controller = "",
+                                      const std::string& http = "127.0.0.1:0") {
     std::vector<std::string> command = {WEIR_AGENT,
                                         "--node-name",
                                         fmt::format("node-{}", node),
@@ -76,18 +88,24 @@ class ProgramsTest : public KernelTest {
                                         "--controller",
                                         controller.empty() ? address_ : controller,
                                         "--http",
-                                        "127.0.0.1:0"};
+                                        http};
     command.insert(command.end(), more.begin(), more.end());
     auto agent = std::make_unique<Process>(command);
     EXPECT_FALSE(agent->WordAfter("http=").empty()) << agent->seen;
     return agent;
   }
+  /// Where a controller or agent listens for HTTP.
+  static uint16_t HttpPort(Process& program) {
+    const std::string address = program.WordAfter("http=");
+    return static_cast<uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
+  }
   struct Outcome {
     int code;
     std::string output;
   };
+  /// In the namespace shop.
   Outcome Weirctl(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), {WEIRCTL, "--server", address_});
+    arguments.insert(arguments.begin(), {"env", "WEIR_NAMESPACE=shop", WEIRCTL, "--server", address_});
     arguments.insert(arguments.end(), weirctl_flags_.begin(), weirctl_flags_.end());
     Process process(arguments);
     const int code = process.Wait();
@@ -97,6 +115,17 @@ class ProgramsTest : public KernelTest {
     const Outcome outcome = Weirctl(arguments);
     ASSERT_EQ(outcome.code, 0) << fmt::format("{}", fmt::join(arguments, " ")) << ": " << outcome.output;
   }
+  /// What it prints with -o json; null, and a failure, where that is not JSON.
+  boost::json::value Json(std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), {"-o", "json"});
+    const Outcome outcome = Weirctl(arguments);
+    boost::json::error_code error;
+    boost::json::value value = boost::json::parse(outcome.output, error);
+    EXPECT_TRUE(outcome.code == 0 && !error)
+        << fmt::format("{}", fmt::join(arguments, " ")) << ": " << outcome.output;
+    return value;
+  }
+  boost::json::value Rollout() { return Json({"get", "rollouts", "checkout"}); }
   void Apply(const std::string& yaml) { Must({"apply", "-f", files_.Write("apply.yaml", yaml)}); }
   void ApplyCheckout() {
     Apply(kServiceYaml + SliceYaml("v1", {Endpoint(0)}) + SliceYaml("v2", {Endpoint(1)}) + RolloutYaml("v1"));
@@ -137,8 +166,9 @@ class ProgramsTest : public KernelTest {
   Servers servers_;
   std::array<std::unique_ptr<TestNode>, 2> nodes_;
   std::vector<std::string> weirctl_flags_;
-  std::string address_;
+  std::string address_ = "127.0.0.1:0";  // any port, until the controller has one
   std::unique_ptr<Process> controller_, watch_;
+  std::array<std::unique_ptr<Process>, 2> agents_;
   std::string line_;  // the newest one of the watch
 };
 
