@@ -11,9 +11,11 @@
 #include <boost/uuid/uuid_io.hpp>
 #include <cerrno>
 #include <cstring>
-#include <initializer_list>
 #include <limits>
+#include <map>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "controller/store/sqlite.h"
 
@@ -61,9 +63,12 @@ class FileDescriptor {
   int fd_;
 };
 
-int64_t Checksum(std::initializer_list<std::string_view> parts) {
+/// A row without its checksum, the last column.
+using Columns = std::vector<std::string>;
+
+int64_t Checksum(const Columns& columns) {
   boost::crc_32_type crc;
-  for (std::string_view part : parts) {
+  for (const std::string& part : columns) {
     crc.process_bytes(part.data(), part.size());
     crc.process_byte(0);  // ("ab", "c") differs from ("a", "bc")
   }
@@ -132,12 +137,41 @@ Status CheckPages(const Database& connection, const fs::path& database) {
   return OkStatus();
 }
 
-Status PutFact(const Database& connection, std::string_view name, std::string_view value) {
-  ASSIGN_OR_RETURN(Statement put, connection.Prepare("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)"));
-  put.Bind(1, name);
-  put.Bind(2, value);
-  put.Bind(3, Checksum({name, value}));
+void BindColumns(Statement& statement, const Columns& columns) {
+  int at = 0;
+  for (const std::string& column : columns) statement.Bind(++at, column);
+}
+
+Status PutRow(Statement& put, const Columns& columns) {
+  BindColumns(put, columns);
+  put.Bind(static_cast<int>(columns.size()) + 1, Checksum(columns));
   return put.Run();
+}
+
+/// Puts the rows that have a value, and erases the others. `key_of` gives a key's columns; the value's
+/// follows them.
+template <typename Key, typename Value, typename KeyOf>
+Status WriteRows(const Database& connection, std::string_view put_sql, std::string_view erase_sql,
+                 const std::map<Key, std::optional<Value>>& rows, KeyOf key_of) {
+  if (rows.empty()) return OkStatus();
+  ASSIGN_OR_RETURN(Statement put, connection.Prepare(put_sql));
+  ASSIGN_OR_RETURN(Statement erase, connection.Prepare(erase_sql));
+  for (const auto& [key, value] : rows) {
+    Columns columns = key_of(key);
+    if (value) {
+      columns.push_back(fmt::format("{}", *value));
+      RETURN_IF_ERROR(PutRow(put, columns));
+    } else {
+      BindColumns(erase, columns);
+      RETURN_IF_ERROR(erase.Run());
+    }
+  }
+  return OkStatus();
+}
+
+Status PutFact(const Database& connection, const std::string& name, const std::string& value) {
+  ASSIGN_OR_RETURN(Statement put, connection.Prepare("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)"));
+  return PutRow(put, {name, value});
 }
 
 Status SyncDirectory(const FileDescriptor& directory, const fs::path& path) {
@@ -188,12 +222,11 @@ class SqliteStore final : public Store {
 
  private:
   Status LoadFacts(Contents& contents);
-  Status LoadRuns(Contents& contents);
-  Status WriteRuns(const Batch& batch);
   Status Write(const Batch& batch);
-  Status RowDamaged(std::string_view row) const {
-    return Damaged(database_, fmt::format("checksum of {} does not fit", row));
-  }
+  /// Checks each row, whose last column is the checksum of the `columns` before it. `name_of` says what a row
+  /// is.
+  template <typename NameOf, typename Take>
+  Status ReadRows(std::string_view sql, int columns, NameOf name_of, Take take);
 
   FileDescriptor lock_;  // released after the connection is closed
   Database connection_;
@@ -202,16 +235,25 @@ class SqliteStore final : public Store {
   GenerationMark generation_;
 };
 
-Status SqliteStore::LoadFacts(Contents& contents) {
-  ASSIGN_OR_RETURN(Statement statement, connection_.Prepare("SELECT name, value, crc FROM facts"));
-  std::map<std::string, std::string> facts;
+template <typename NameOf, typename Take>
+Status SqliteStore::ReadRows(std::string_view sql, int columns, NameOf name_of, Take take) {
+  ASSIGN_OR_RETURN(Statement statement, connection_.Prepare(sql));
   while (true) {
     ASSIGN_OR_RETURN(auto row, statement.Step());
-    if (row == Statement::Row::kDone) break;
-    std::string name = statement.Text(0), value = statement.Text(1);
-    if (statement.Integer(2) != Checksum({name, value})) return RowDamaged(fmt::format("fact {}", name));
-    facts.emplace(std::move(name), std::move(value));
+    if (row == Statement::Row::kDone) return OkStatus();
+    Columns found;
+    for (int column = 0; column < columns; ++column) found.push_back(statement.Text(column));
+    if (statement.Integer(columns) != Checksum(found))
+      return Damaged(database_, fmt::format("checksum of {} does not fit", name_of(found)));
+    take(std::move(found));
   }
+}
+
+Status SqliteStore::LoadFacts(Contents& contents) {
+  std::map<std::string, std::string> facts;
+  RETURN_IF_ERROR(ReadRows(
+      "SELECT name, value, crc FROM facts", 2, [](const Columns& row) { return "fact " + row[0]; },
+      [&](Columns row) { facts.emplace(std::move(row[0]), std::move(row[1])); }));
   for (const char* name : {kControllerId, kGeneration, kDigest}) {
     if (!facts.contains(name)) return Damaged(database_, fmt::format("fact {} is missing", name));
   }
@@ -224,120 +266,54 @@ Status SqliteStore::LoadFacts(Contents& contents) {
 Result<Contents> SqliteStore::Load() {
   Contents contents;
   RETURN_IF_ERROR(LoadFacts(contents));
-  ASSIGN_OR_RETURN(Statement objects, connection_.Prepare("SELECT kind, ns, name, yaml, crc FROM objects"));
-  while (true) {
-    ASSIGN_OR_RETURN(auto row, objects.Step());
-    if (row == Statement::Row::kDone) break;
-    ObjectKey key{objects.Text(0), objects.Text(1), objects.Text(2)};
-    std::string yaml = objects.Text(3);
-    if (objects.Integer(4) != Checksum({key.kind, key.ns, key.name, yaml})) {
-      return RowDamaged(fmt::format("object {} {}/{}", key.kind, key.ns, key.name));
-    }
-    contents.objects.emplace(std::move(key), std::move(yaml));
-  }
-  ASSIGN_OR_RETURN(Statement states, connection_.Prepare("SELECT ns, name, json, crc FROM states"));
-  while (true) {
-    ASSIGN_OR_RETURN(auto row, states.Step());
-    if (row == Statement::Row::kDone) break;
-    RolloutKey key{states.Text(0), states.Text(1)};
-    std::string json = states.Text(2);
-    if (states.Integer(3) != Checksum({key.ns, key.name, json})) {
-      return RowDamaged(fmt::format("state of rollout {}/{}", key.ns, key.name));
-    }
-    contents.states.emplace(std::move(key), std::move(json));
-  }
-  ASSIGN_OR_RETURN(Statement nodes, connection_.Prepare("SELECT name, number, crc FROM nodes"));
-  while (true) {
-    ASSIGN_OR_RETURN(auto row, nodes.Step());
-    if (row == Statement::Row::kDone) break;
-    std::string name = nodes.Text(0);
-    int64_t number = nodes.Integer(1);
-    if (nodes.Integer(2) != Checksum({name, std::to_string(number)}))
-      return RowDamaged(fmt::format("node {}", name));
-    contents.nodes.emplace(std::move(name), static_cast<uint32_t>(number));
-  }
-  RETURN_IF_ERROR(LoadRuns(contents));
+  RETURN_IF_ERROR(ReadRows(
+      "SELECT kind, ns, name, yaml, crc FROM objects", 4,
+      [](const Columns& row) { return fmt::format("object {} {}/{}", row[0], row[1], row[2]); },
+      [&](Columns row) {
+        contents.objects.emplace(ObjectKey{std::move(row[0]), std::move(row[1]), std::move(row[2])},
+                                 std::move(row[3]));
+      }));
+  RETURN_IF_ERROR(ReadRows(
+      "SELECT ns, name, json, crc FROM states", 3,
+      [](const Columns& row) { return fmt::format("state of rollout {}/{}", row[0], row[1]); },
+      [&](Columns row) {
+        contents.states.emplace(RolloutKey{std::move(row[0]), std::move(row[1])}, std::move(row[2]));
+      }));
+  RETURN_IF_ERROR(ReadRows(
+      "SELECT name, number, crc FROM nodes", 2, [](const Columns& row) { return "node " + row[0]; },
+      [&](Columns row) {
+        contents.nodes.emplace(std::move(row[0]),
+                               static_cast<uint32_t>(std::strtoull(row[1].c_str(), nullptr, 10)));
+      }));
+  RETURN_IF_ERROR(ReadRows(
+      "SELECT ns, rollout, id, json, crc FROM runs", 4,
+      [](const Columns& row) { return fmt::format("run {} of rollout {}/{}", row[2], row[0], row[1]); },
+      [&](Columns row) {
+        contents.runs.emplace(RunKey{std::move(row[0]), std::move(row[1]), std::move(row[2])},
+                              std::move(row[3]));
+      }));
   return contents;
 }
 
-Status SqliteStore::LoadRuns(Contents& contents) {
-  ASSIGN_OR_RETURN(Statement runs, connection_.Prepare("SELECT ns, rollout, id, json, crc FROM runs"));
-  while (true) {
-    ASSIGN_OR_RETURN(auto row, runs.Step());
-    if (row == Statement::Row::kDone) return OkStatus();
-    RunKey key{runs.Text(0), runs.Text(1), runs.Text(2)};
-    std::string json = runs.Text(3);
-    if (runs.Integer(4) != Checksum({key.ns, key.rollout, key.id, json}))
-      return RowDamaged(fmt::format("run {} of rollout {}/{}", key.id, key.ns, key.rollout));
-    contents.runs.emplace(std::move(key), std::move(json));
-  }
-}
-
-Status SqliteStore::WriteRuns(const Batch& batch) {
-  if (batch.runs.empty()) return OkStatus();
-  ASSIGN_OR_RETURN(Statement put, connection_.Prepare("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)"));
-  ASSIGN_OR_RETURN(Statement erase,
-                   connection_.Prepare("DELETE FROM runs WHERE ns = ? AND rollout = ? AND id = ?"));
-  for (const auto& [key, json] : batch.runs) {
-    Statement& statement = json ? put : erase;
-    statement.Bind(1, key.ns);
-    statement.Bind(2, key.rollout);
-    statement.Bind(3, key.id);
-    if (json) {
-      statement.Bind(4, *json);
-      statement.Bind(5, Checksum({key.ns, key.rollout, key.id, *json}));
-    }
-    RETURN_IF_ERROR(statement.Run());
-  }
-  return OkStatus();
-}
-
 Status SqliteStore::Write(const Batch& batch) {
-  if (!batch.objects.empty()) {
-    ASSIGN_OR_RETURN(Statement put,
-                     connection_.Prepare("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?)"));
-    ASSIGN_OR_RETURN(Statement erase,
-                     connection_.Prepare("DELETE FROM objects WHERE kind = ? AND ns = ? AND name = ?"));
-    for (const auto& [key, yaml] : batch.objects) {
-      Statement& statement = yaml ? put : erase;
-      statement.Bind(1, key.kind);
-      statement.Bind(2, key.ns);
-      statement.Bind(3, key.name);
-      if (yaml) {
-        statement.Bind(4, *yaml);
-        statement.Bind(5, Checksum({key.kind, key.ns, key.name, *yaml}));
-      }
-      RETURN_IF_ERROR(statement.Run());
-    }
-  }
-  if (!batch.states.empty()) {
-    ASSIGN_OR_RETURN(Statement put, connection_.Prepare("INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?)"));
-    ASSIGN_OR_RETURN(Statement erase, connection_.Prepare("DELETE FROM states WHERE ns = ? AND name = ?"));
-    for (const auto& [key, json] : batch.states) {
-      Statement& statement = json ? put : erase;
-      statement.Bind(1, key.ns);
-      statement.Bind(2, key.name);
-      if (json) {
-        statement.Bind(3, *json);
-        statement.Bind(4, Checksum({key.ns, key.name, *json}));
-      }
-      RETURN_IF_ERROR(statement.Run());
-    }
-  }
-  if (!batch.nodes.empty()) {
-    ASSIGN_OR_RETURN(Statement put, connection_.Prepare("INSERT INTO nodes VALUES (?, ?, ?)"));
-    ASSIGN_OR_RETURN(Statement erase, connection_.Prepare("DELETE FROM nodes WHERE name = ?"));
-    for (const auto& [name, number] : batch.nodes) {
-      Statement& statement = number ? put : erase;
-      statement.Bind(1, name);
-      if (number) {
-        statement.Bind(2, int64_t{*number});
-        statement.Bind(3, Checksum({name, std::to_string(*number)}));
-      }
-      RETURN_IF_ERROR(statement.Run());
-    }
-  }
-  RETURN_IF_ERROR(WriteRuns(batch));
+  RETURN_IF_ERROR(WriteRows(connection_, "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?)",
+                            "DELETE FROM objects WHERE kind = ? AND ns = ? AND name = ?", batch.objects,
+                            [](const ObjectKey& key) {
+                              return Columns{key.kind, key.ns, key.name};
+                            }));
+  RETURN_IF_ERROR(WriteRows(connection_, "INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?)",
+                            "DELETE FROM states WHERE ns = ? AND name = ?", batch.states,
+                            [](const RolloutKey& key) {
+                              return Columns{key.ns, key.name};
+                            }));
+  RETURN_IF_ERROR(WriteRows(connection_, "INSERT INTO nodes VALUES (?, ?, ?)",
+                            "DELETE FROM nodes WHERE name = ?", batch.nodes,
+                            [](const std::string& name) { return Columns{name}; }));
+  RETURN_IF_ERROR(WriteRows(connection_, "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)",
+                            "DELETE FROM runs WHERE ns = ? AND rollout = ? AND id = ?", batch.runs,
+                            [](const RunKey& key) {
+                              return Columns{key.ns, key.rollout, key.id};
+                            }));
   if (batch.generation) {
     RETURN_IF_ERROR(PutFact(connection_, kGeneration, std::to_string(batch.generation->number)));
     RETURN_IF_ERROR(PutFact(connection_, kDigest, batch.generation->digest));
