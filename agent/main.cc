@@ -96,16 +96,6 @@ void AddFlags(CLI::App& cli, Flags& flags) {
   AddVersionFlag(cli, "weir-agent");
 }
 
-Status CheckCapabilities() {
-  const std::vector<std::string> missing = datapath::MissingCapabilities();
-  if (missing.empty()) return OkStatus();
-  return Error(
-      absl::StatusCode::kPermissionDenied,
-      "missing {}: run as root, or grant the capabilities (systemd: AmbientCapabilities=, Kubernetes: "
-      "securityContext.capabilities.add)",
-      fmt::join(missing, ", "));
-}
-
 /// A node's memory is for its pods. What a full sync, a report or a scrape took goes back to the kernel: one
 /// arena (threads hardly allocate at the same time), and big blocks always by mmap (by default, glibc raises
 /// that bound to the greatest block it has seen freed).
@@ -122,7 +112,7 @@ Status Detach(const std::string& bpffs_dir) {
     std::printf("nothing to remove: %s does not exist\n", bpffs_dir.c_str());
     return OkStatus();
   }
-  RETURN_IF_ERROR(CheckCapabilities());
+  RETURN_IF_ERROR(datapath::CheckCapabilities());
   ASSIGN_OR_RETURN(const UniqueFd lock, app::LockDirectory(bpffs_dir));
   ASSIGN_OR_RETURN(const std::vector<std::string> removed, datapath::KernelDatapath::Detach(bpffs_dir));
   for (const std::string& path : removed) std::printf("removed %s\n", path.c_str());
@@ -153,7 +143,7 @@ std::unique_ptr<datapath::Ending> OpenEnding(const datapath::KernelDatapath& dat
 Status Run(Flags& flags) {
   if (flags.app.node_name.empty()) flags.app.node_name = HostName();
   flags.app.limits = {flags.datapath.max_services, flags.datapath.max_endpoints};
-  RETURN_IF_ERROR(CheckCapabilities());
+  RETURN_IF_ERROR(datapath::CheckCapabilities());
   if (flags.datapath.cgroup_path.empty()) {
     const auto mount = datapath::FindCgroup2Mount();
     if (!mount) {

@@ -1,13 +1,13 @@
 #include "agent/app/app.h"
 
 #include <grpcpp/create_channel.h>
-#include <sys/utsname.h>
 
 #include <boost/uuid/random_generator.hpp>
 #include <boost/uuid/uuid_io.hpp>
 
 #include "agent/health/health.h"
 #include "common/address.h"
+#include "common/kernel_release.h"
 #include "common/tls.h"
 
 namespace weir::app {
@@ -15,11 +15,6 @@ namespace {
 
 constexpr std::chrono::milliseconds kGuardInterval{100};
 constexpr int kMaxMessageBytes = 32 << 20;  // one frontend with 1,000,000 endpoints fits
-
-std::string KernelRelease() {
-  utsname name{};
-  return ::uname(&name) == 0 ? name.release : "unknown";
-}
 
 /// A channel of its own for every attempt: names are resolved and certificates read anew, and gRPC's own
 /// back-off between attempts does not come on top of ours.

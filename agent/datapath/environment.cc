@@ -48,6 +48,15 @@ std::vector<std::string> MissingCapabilities() {
   return missing;
 }
 
+Status CheckCapabilities() {
+  const std::vector<std::string> missing = MissingCapabilities();
+  if (missing.empty()) return OkStatus();
+  return Error(absl::StatusCode::kPermissionDenied,
+               "missing {}: run as root, or grant the capabilities (systemd: AmbientCapabilities=, "
+               "Kubernetes: securityContext.capabilities.add)",
+               fmt::join(missing, ", "));
+}
+
 Status EnsureBpffsDirectory(const std::string& path) {
   // The nearest parent that exists decides: a directory must not appear on an ordinary file system.
   std::filesystem::path existing = path;

@@ -16,6 +16,8 @@ std::optional<std::string> FindCgroup2Mount();
 /// The capabilities Weir needs that this process lacks in its effective set: of CAP_BPF, CAP_NET_ADMIN,
 /// CAP_PERFMON. CAP_SYS_ADMIN stands for CAP_BPF and CAP_PERFMON (capabilities(7)).
 std::vector<std::string> MissingCapabilities();
+/// PERMISSION_DENIED with those, and how to grant them.
+Status CheckCapabilities();
 
 /// Makes the directory (and its parents) on a BPF file system. FAILED_PRECONDITION, with the remedy, where
 /// there is none.

@@ -33,15 +33,6 @@ Status CheckOptions(const Options& options) {
   return check("--max-affinity", options.max_affinity, 10'000'000);
 }
 
-Status CheckCapabilities() {
-  const std::vector<std::string> missing = MissingCapabilities();
-  if (missing.empty()) return OkStatus();
-  return Error(absl::StatusCode::kPermissionDenied,
-               "missing {}: run as root, or grant the capabilities (systemd: AmbientCapabilities=, "
-               "Kubernetes: securityContext.capabilities.add)",
-               fmt::join(missing, ", "));
-}
-
 /// Fills an empty table from maps of other sizes. Connections that the old programs give between this and the
 /// replacement of the links are not in the copied cursors.
 Status ImportFrom(const std::string& directory, const MapSizes& sizes, const Clock& clock,

@@ -2,7 +2,6 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +9,8 @@
 #include <cerrno>
 #include <cstdarg>
 #include <cstdio>
+
+#include "common/kernel_release.h"
 
 namespace weir::datapath {
 namespace {
@@ -33,11 +34,6 @@ int CollectMessage(libbpf_print_level level, const char* format, va_list argumen
   libbpf_messages += EndOf(message, kMaxMessage);
   libbpf_messages = EndOf(libbpf_messages, kMaxMessages);
   return length;
-}
-
-std::string KernelRelease() {
-  utsname names{};
-  return uname(&names) == 0 ? names.release : "unknown";
 }
 
 /// Whether the kernel takes any program of that kind at all.
