@@ -2,13 +2,10 @@
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <sched.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 
 #include <chrono>
-#include <csignal>
 #include <future>
 
 #include "agent/datapath/kernel_ending.h"
@@ -35,29 +32,12 @@ sockaddr_in ToSockAddr(const Ipv4Port& where) {
 /// as many to each; the servers do not accept, so only clients need descriptors.
 class Holder {
  public:
-  Holder(const std::string& cgroup, const kernel_test::NetNamespace& netns, uint32_t each) {
-    int ends[2];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) Die("socketpair");
-    ours_ = UniqueFd(ends[0]);
-    const UniqueFd theirs(ends[1]);
-    pid_ = fork();
-    if (pid_ < 0) Die("fork");
-    if (pid_ == 0) {
-      ours_.Reset();
-      prctl(PR_SET_PDEATHSIG, SIGKILL);
-      Hold(theirs.get(), cgroup, netns.fd(), each);
-    }
-  }
-  ~Holder() {
-    ours_.Reset();
-    waitpid(pid_, nullptr, 0);
-  }
-  Holder(const Holder&) = delete;
-  Holder& operator=(const Holder&) = delete;
+  Holder(const std::string& cgroup, const kernel_test::NetNamespace& netns, uint32_t each)
+      : child_(SOCK_SEQPACKET, [&](int bench) { Hold(bench, cgroup, netns.fd(), each); }) {}
 
   void AwaitOpen() const {
     char byte = 0;
-    if (recv(ours_.get(), &byte, 1, 0) != 1) Die("the process that holds the connections died");
+    if (recv(child_.socket(), &byte, 1, 0) != 1) Die("the process that holds the connections died");
   }
 
  private:
@@ -77,6 +57,7 @@ class Holder {
     if (setrlimit(RLIMIT_NOFILE, &files) != 0) Die("raise the limit of open files");
     if (const auto status = kernel_test::JoinCgroup(cgroup); !status.ok()) Die(Message(status));
     if (setns(netns, CLONE_NEWNET) != 0) Die("setns");
+    kernel_test::WriteFile("/proc/sys/net/core/somaxconn", std::to_string(kConnections));
     const UniqueFd first = Listen(0), second = Listen(1);
     std::vector<UniqueFd> held;
     for (uint32_t i = 0; i < 2 * each; ++i) {
@@ -91,8 +72,7 @@ class Holder {
     std::_Exit(0);
   }
 
-  UniqueFd ours_;
-  pid_t pid_ = -1;
+  Child child_;
 };
 
 struct Times {

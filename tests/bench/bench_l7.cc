@@ -7,7 +7,6 @@
 #include <netinet/tcp.h>
 #include <sched.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -127,32 +126,14 @@ void ShowRunTimes(const Way& l7, int rounds) {
 /// is the kernel's work alone.
 class PingPong {
  public:
-  explicit PingPong(const std::string& cgroup) {
-    int ends[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) Die("socketpair");
-    ours_.Reset(ends[0]);
-    std::fflush(stdout);
-    pid_ = fork();
-    if (pid_ < 0) Die("fork");
-    if (pid_ == 0) {
-      ours_.Reset();
-      Serve(ends[1], cgroup);
-    }
-    close(ends[1]);
-  }
-  ~PingPong() {
-    const uint32_t none = 0;
-    send(ours_.get(), &none, sizeof none, MSG_NOSIGNAL);
-    waitpid(pid_, nullptr, 0);
-  }
-  PingPong(const PingPong&) = delete;
-  PingPong& operator=(const PingPong&) = delete;
+  explicit PingPong(const std::string& cgroup)
+      : child_(SOCK_STREAM, [&](int orders) { Serve(orders, cgroup); }) {}
 
   /// Nanoseconds a round trip, over so many.
   double Run(uint32_t times) {
     double took = 0;
-    if (send(ours_.get(), &times, sizeof times, MSG_NOSIGNAL) != sizeof times ||
-        recv(ours_.get(), &took, sizeof took, MSG_WAITALL) != sizeof took)
+    if (send(child_.socket(), &times, sizeof times, MSG_NOSIGNAL) != sizeof times ||
+        recv(child_.socket(), &took, sizeof took, MSG_WAITALL) != sizeof took)
       Die("the ping-pong's process died");
     return took;
   }
@@ -199,8 +180,7 @@ class PingPong {
     std::_Exit(0);
   }
 
-  UniqueFd ours_;
-  pid_t pid_ = -1;
+  Child child_;
 };
 
 void CompareStrangers(const Cgroup& bare, Node& split, Node& l7, int rounds) {

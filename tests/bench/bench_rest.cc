@@ -4,7 +4,6 @@
 #include <netinet/in.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -37,33 +36,15 @@ constexpr double kScrapeEverySeconds = 15;
 /// Nobody accepts them: the listeners' backlogs hold the other ends, which so need no descriptors.
 class Crowd {
  public:
-  Crowd() {
-    int ends[2];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) Die("socketpair");
-    ours_.Reset(ends[0]);
-    std::fflush(stdout);
-    pid_ = fork();
-    if (pid_ < 0) Die("fork");
-    if (pid_ == 0) {
-      ours_.Reset();
-      Serve(ends[1]);
-    }
-    close(ends[1]);
-  }
-  ~Crowd() {
-    ours_.Reset();
-    waitpid(pid_, nullptr, 0);
-  }
-  Crowd(const Crowd&) = delete;
-  Crowd& operator=(const Crowd&) = delete;
+  Crowd() : child_(SOCK_SEQPACKET, Serve) {}
 
   /// Opens `count` connections from within the cgroup, each to another service's virtual address; they stay
   /// open while the object lives.
   void Open(const std::string& cgroup, uint32_t count) {
     const std::string order = fmt::format("{} {}", count, cgroup);
     char done = 0;
-    if (send(ours_.get(), order.data(), order.size(), MSG_NOSIGNAL) < 0 ||
-        recv(ours_.get(), &done, 1, 0) != 1)
+    if (send(child_.socket(), order.data(), order.size(), MSG_NOSIGNAL) < 0 ||
+        recv(child_.socket(), &done, 1, 0) != 1)
       Die("the process that holds the connections died");
   }
 
@@ -108,8 +89,7 @@ class Crowd {
     std::_Exit(0);
   }
 
-  UniqueFd ours_;
-  pid_t pid_ = -1;
+  Child child_;
 };
 
 /// Seconds of CPU of all threads (schedstat; stat counts in ticks).

@@ -199,40 +199,50 @@ void Die(const std::string& what) {
   std::_Exit(1);
 }
 
-Worker::Worker(std::string name, int netns_fd, const std::string& cgroup, int cpu) : name_(std::move(name)) {
+Child::Child(int socket_type, const std::function<void(int)>& serve) {
   int ends[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) Die("socketpair");
+  if (socketpair(AF_UNIX, socket_type | SOCK_CLOEXEC, 0, ends) != 0) Die("socketpair");
   socket_.Reset(ends[0]);
   std::fflush(stdout);
   pid_ = fork();
   if (pid_ < 0) Die("fork");
   if (pid_ == 0) {
     socket_.Reset();
-    Serve(ends[1], netns_fd, cgroup, cpu);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    serve(ends[1]);
+    std::_Exit(1);
   }
   close(ends[1]);
 }
 
-Worker::~Worker() {
-  const Order quit{
-      .kind = Order::Kind::kQuit};  // later workers hold copies of the socket: closing it says nothing
-  Put(socket_.get(), &quit, sizeof quit);
+Child::~Child() {
+  shutdown(socket_.get(), SHUT_RDWR);
   waitpid(pid_, nullptr, 0);
 }
 
+Worker::Worker(std::string name, int netns_fd, const std::string& cgroup, int cpu)
+    : name_(std::move(name)),
+      child_(SOCK_STREAM, [&](int commands) { Serve(commands, netns_fd, cgroup, cpu); }) {}
+
+Worker::~Worker() {
+  const Order quit{.kind = Order::Kind::kQuit};
+  Put(child_.socket(), &quit, sizeof quit);
+}
+
 std::vector<Sample> Worker::Run(const Order& order) {
-  Put(socket_.get(), &order, sizeof order);
+  Put(child_.socket(), &order, sizeof order);
   std::vector<Sample> samples(order.count);
-  if (!Get(socket_.get(), samples.data(), samples.size() * sizeof(Sample))) Die("worker " + name_ + " died");
+  if (!Get(child_.socket(), samples.data(), samples.size() * sizeof(Sample)))
+    Die("worker " + name_ + " died");
   return samples;
 }
 
-void Worker::Start(const Order& order) { Put(socket_.get(), &order, sizeof order); }
+void Worker::Start(const Order& order) { Put(child_.socket(), &order, sizeof order); }
 
 LoadReport Worker::Stop() {
-  Put(socket_.get(), "s", 1);
+  Put(child_.socket(), "s", 1);
   LoadReport report;
-  if (!Get(socket_.get(), &report, sizeof report)) Die("worker " + name_ + " died");
+  if (!Get(child_.socket(), &report, sizeof report)) Die("worker " + name_ + " died");
   return report;
 }
 

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,24 @@ struct LoadReport {
   uint64_t connections = 0, failed = 0, canary = 0;
 };
 
+/// A child process and a socket to it: what must be in a cgroup or namespace of its own.
+class Child {
+ public:
+  /// `serve` is given the child's end and does not return.
+  Child(int socket_type, const std::function<void(int socket)>& serve);
+  /// Shuts our end down, of which later children hold copies: what the child receives has ended. Waits for it
+  /// to go.
+  ~Child();
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+
+  int socket() const { return socket_.get(); }
+
+ private:
+  UniqueFd socket_;
+  pid_t pid_ = -1;
+};
+
 /// Owns the process. It listens on both servers' ports on every address of its network namespace, so each
 /// worker needs a namespace of its own. Dials and accepts on one thread pinned to `cpu` (-1: any), so that
 /// the loopback handshake runs to its end without a second process to schedule; only a proxy adds one. Closes
@@ -53,8 +72,7 @@ class Worker {
 
  private:
   std::string name_;
-  pid_t pid_ = -1;
-  UniqueFd socket_;
+  Child child_;
 };
 
 /// Runs the program with its standard output going to ours; returns its exit code. In `netns_fd` unless -1.
