@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+#include "bpf/lib/elapsed.h"
 #include "bpf/lib/fail_safe.h"
 #include "bpf/lib/grace.h"
 #include "bpf/lib/select.h"
@@ -178,7 +179,7 @@ static __always_inline bool weir_use_affinity(const struct weir_vip* vip, const 
                                               struct weir_target* target) {
   struct weir_affinity seen = *entry;
 
-  if (now - seen.last_used_ns >= split->affinity_timeout_s * 1000000000ULL) return false;
+  if (weir_elapsed(now, seen.last_used_ns, split->affinity_timeout_s * 1000000000ULL)) return false;
   if (!weir_still_there(vip, split, &seen.endpoint, seen.variant_id, seen.endpoint_index, target))
     return false;
   *(volatile __u64*)&entry->last_used_ns = now;

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+#include "bpf/lib/elapsed.h"
 #include "bpf/lib/map_defs.h"
 
 /*
@@ -17,7 +18,7 @@ __noinline int weir_cut_off(__u32 fail_safe_ms) {
   struct weir_contact* contact = bpf_map_lookup_elem(&weir_contact, &zero);
 
   if (!patience || !contact) return 0;
-  return bpf_ktime_get_boot_ns() - *(volatile __u64*)&contact->heard_ns > patience;
+  return weir_elapsed(bpf_ktime_get_boot_ns(), *(volatile __u64*)&contact->heard_ns, patience);
 }
 
 static __always_inline bool weir_stable_only(const struct weir_vip* vip, const struct weir_split* split) {
