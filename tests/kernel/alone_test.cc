@@ -28,10 +28,10 @@ class Dialling {
   Dialling(TestNode& node, const SocketAddress& vip)
       : client_(node.cgroup(), [this, vip]() -> Result<std::string> {
           std::string ids;
-          while (!*stop_.get()) {
+          do {  // once at least, however late the processor comes here
             ASSIGN_OR_RETURN(const uint8_t id, Fetch(vip));
             ids.push_back(static_cast<char>(id));
-          }
+          } while (!*stop_.get());
           return ids;
         }) {}
   /// The ids of the servers, in order.
@@ -126,7 +126,6 @@ class AloneTest : public ProgramsTest {
     ASSERT_TRUE(WaitAcked(weight, 2));
     const auto meanwhile = dialling.Stop();
     ASSERT_OK(meanwhile);
-    EXPECT_FALSE(meanwhile->empty());
     EXPECT_EQ(std::count(meanwhile->begin(), meanwhile->end(), 1), 0) << "not one before somebody said so";
 
     Must({"resume", "-n", "shop", "checkout"});
