@@ -43,6 +43,12 @@ std::vector<uint64_t> Progress(const Run& run) {
   return progress;
 }
 
+/// Whether these windows end the run as Failed. It takes a copy of the run to its end, or as far as they go.
+bool Fails(Run run, const std::vector<analysis::WindowFigures>& windows, analysis::TimePoint now) {
+  for (const auto& window : windows) analysis::Advance(run, analysis::WindowObserved{window}, now);
+  return run.phase == Phase::kFailed;
+}
+
 }  // namespace
 
 AnalysisRunner::AnalysisRunner(boost::asio::io_context& context, const Clock& clock, store::Store& store,
@@ -185,15 +191,23 @@ void AnalysisRunner::Feed(const Id& id, Entry& entry, const analysis::RunEvent& 
 }
 
 void AnalysisRunner::ReadWindows() {
-  const telemetry::Second settled = cluster_.Settled(clock_.Now());
+  const MonotonicTime now = clock_.Now();
+  const telemetry::Second settled = cluster_.Settled(now);
   for (auto& [id, entry] : runs_) {
     if (analysis::Completed(entry.record.run.phase) || !HasWeir(entry.record.run)) continue;
     const auto rollout = host_.Objects().rollouts.find(id.first);
     if (rollout == host_.Objects().rollouts.end()) continue;
-    for (const auto& window :
-         entry.windows.Read(cluster_, rollout->second, entry.record.stable, entry.record.canary, settled)) {
-      Feed(id, entry, analysis::WindowObserved{window});
-    }
+    const auto read = [&](WindowReader& windows, telemetry::Second end) {
+      return windows.Read(cluster_, rollout->second, entry.record.stable, entry.record.canary, end);
+    };
+    for (const auto& window : read(entry.windows, settled)) Feed(id, entry, analysis::WindowObserved{window});
+    // Seconds that are not over: what is bad enough already waits for nobody's report. What is not is read
+    // again, whole, when it is settled.
+    WindowReader ahead = entry.windows;
+    const auto unsettled = read(ahead, telemetry::SecondOf(now) + 1);
+    if (!Fails(entry.record.run, unsettled, Now())) continue;
+    entry.windows = std::move(ahead);
+    for (const auto& window : unsettled) Feed(id, entry, analysis::WindowObserved{window});
   }
 }
 

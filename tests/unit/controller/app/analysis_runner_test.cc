@@ -287,10 +287,41 @@ TEST_F(RunnerTest, WindowsDecideWithinSeconds) {
   Second(80, 0, 20, 0);  // where counting begins
   Start("r", {"weir-success-rate"});
   for (int i = 0; i < 5 && told.empty(); ++i) Second(80, 0, 20, 20);
-  ASSERT_EQ(told.size(), 1U) << "a whole second, a second one, and one more until they are settled";
+  ASSERT_EQ(told.size(), 1U) << "a whole second, and a second one";
   EXPECT_EQ(told[0].outcome, Outcome::kFailed);
   EXPECT_NE(told[0].message.find("canary 40 errors of 40, stable 0 of 160"), std::string::npos)
       << told[0].message;
+}
+
+// The other node will report within its second, but nothing that it can say makes this better.
+TEST_F(RunnerTest, WhatIsBadEnoughWaitsForNoOtherNode) {
+  telemetry::NodeCounts other{"o"};
+  other.Serve("v1", 1, 0);
+  cluster->Report("other", stream_, other.Message(1000), clock.Now());
+  Second(80, 0, 20, 0);
+  Start("r", {"weir-success-rate"});
+  Second(80, 0, 20, 0);
+  cluster->Report("other", stream_, other.Message(1000), clock.Now());
+  Second(80, 0, 20, 20);
+  EXPECT_TRUE(told.empty()) << "one clump is none";
+  Second(80, 0, 20, 20);
+  ASSERT_EQ(told.size(), 1U) << "of two seconds that are not settled";
+  EXPECT_EQ(told[0].outcome, Outcome::kFailed);
+  EXPECT_NE(told[0].message.find("canary 40 errors of "), std::string::npos) << told[0].message;
+}
+
+// A second that was looked at while it was not over counts once, with what came to it later.
+TEST_F(RunnerTest, LookingAheadCountsNothingTwice) {
+  Second(80, 0, 20, 0);
+  Start("r", {"weir-success-rate"});
+  for (int i = 0; i < 10; ++i) {
+    Second(80, 4, 20, 1);
+    for (int look = 0; look < 4; ++look) runner->Look();
+  }
+  const auto& total = Run("r").results[0].weir->test().total();
+  EXPECT_EQ(total.canary_total, 20U * 9);
+  EXPECT_EQ(total.canary_bad, 9U);
+  EXPECT_EQ(total.stable_bad, 36U);
 }
 
 TEST_F(RunnerTest, EveryWindowIsTakenOnceAndNoneBeforeTheBegin) {
