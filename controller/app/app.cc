@@ -141,6 +141,7 @@ void App::OnRolloutChanged(const ObjectKey& key) {
   if (!core_.rollouts().contains(key)) {
     analysis_.Forget(key);
     refusing_.erase(key);
+    taken_out_.erase(key);
   }
   watches_.Changed({key.ns, key.name});
   endings_.Changed(key);
@@ -237,8 +238,13 @@ void App::Settle() {
   for (const auto& [key, object] : core_.objects().rollouts) {
     const RolloutEntry& entry = core_.rollouts().at(key);
     const AckView& view = acks_.For(object.ack_timeout);
-    if (auto observed = TakenOutOf(taken_out, object, entry.state); IsNews(entry.state, observed))
-      news.emplace_back(key, std::move(observed));
+    auto observed = TakenOutOf(taken_out, object, entry.state);
+    // After a restart, or when a node goes, the engine knows all of it already and tells nobody.
+    if (observed.nodes != taken_out_[key]) {
+      taken_out_[key] = observed.nodes;
+      watches_.Changed({key.ns, key.name});
+    }
+    if (IsNews(entry.state, observed)) news.emplace_back(key, std::move(observed));
     if (view.next_expiry() && (!expiry || *view.next_expiry() < *expiry)) expiry = view.next_expiry();
     if (entry.state.generation == 0) continue;
     // The engine is not concerned, and tells nobody, where a node refuses what came after the rollout's

@@ -125,7 +125,8 @@ class App final : private CoreListener,
   bool settle_scheduled_ = false, telemetry_scheduled_ = false, started_ = false, shutting_down_ = false;
   std::string store_error_;  // of the last change that was not the fault of a caller; empty when the last one
                              // went well
-  std::map<ObjectKey, std::vector<std::string>> refusing_;  // as watchers of the rollout know it
+  // Nodes that refuse, and those that took the canary out: as watchers of the rollout know it.
+  std::map<ObjectKey, std::vector<std::string>> refusing_, taken_out_;
   std::thread shutdown_thread_;
 };
 
