@@ -24,12 +24,16 @@ namespace weir::kubernetes {
 /// | 5xx | UNAVAILABLE |
 /// `what` is the request ("GET /api/v1/pods"), `body` the answer's: a metav1.Status, or anything.
 /// https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md#http-status-codes
-Status ApiError(std::string_view what, unsigned http_status, const boost::json::value& body);
+Status ApiError(std::string_view what, unsigned http_status, const boost::json::value& body,
+                std::chrono::seconds retry_after = std::chrono::seconds(0));
 
 /// The HTTP status that such an error came of; 0 for every other error.
 unsigned HttpStatusOf(const Status& status);
 /// The reason of its metav1.Status ("Conflict", "AlreadyExists", "Expired"); empty for every other error.
 std::string ReasonOf(const Status& status);
+
+/// How long the server asked to be left alone; 0 where it did not say.
+std::chrono::seconds RetryAfterOf(const Status& status);
 
 /// Retry-After: seconds or a date (RFC 9110, 10.2.3); nullopt for anything else. `now` is the wall clock's.
 std::optional<std::chrono::seconds> ParseRetryAfter(std::string_view header,

@@ -30,7 +30,7 @@ struct ClientOptions {
   size_t max_waiting = 4096;   // requests that wait for a connection
   size_t max_body = size_t{64} << 20;
   std::chrono::milliseconds idle{60'000};             // a connection unused for longer is closed
-  std::chrono::milliseconds connect_timeout{10'000};  // name, connection and handshake, each address
+  std::chrono::milliseconds connect_timeout{10'000};  // of name, connection and handshake
 };
 
 /// Counted since the start.
@@ -86,10 +86,10 @@ class Client {
    public:
     virtual ~Stream() = default;
   };
-  /// request.timeout: until the answer begins. `silence`: between two pieces of its body, else
-  /// DEADLINE_EXCEEDED. `total`: of all.
-  std::unique_ptr<Stream> OpenStream(ApiRequest request, std::chrono::milliseconds silence,
-                                     std::chrono::milliseconds total, StreamHandler handler);
+  /// request.timeout: until the answer begins; `total`: of all, which ends in DEADLINE_EXCEEDED then. A peer
+  /// that is gone without a word is noticed within half a minute (TCP keep-alive).
+  std::unique_ptr<Stream> OpenStream(ApiRequest request, std::chrono::milliseconds total,
+                                     StreamHandler handler);
 
   /// Ends everything with CANCELLED; further requests too.
   void Stop();

@@ -64,6 +64,8 @@ class EventBook {
   Action Record(const EventSubject& regarding, const EventText& text, MonotonicTime now, WallTime wall);
   /// Series whose count has grown since it was written, and now may be; forgets those that have ended.
   std::vector<Patch> Flush(MonotonicTime now);
+  /// The server has the event: only now may a series of it be written.
+  void Stored(const ObjectKey& event);
   /// The server has no such event any more (they live an hour): it is created anew next time.
   void Gone(const ObjectKey& event);
 
@@ -72,6 +74,7 @@ class EventBook {
     ObjectKey event;
     int64_t count = 1;
     int64_t written_count = 1;
+    bool stored = false;
     MonotonicTime seen, written;
     WallTime seen_wall;
   };
@@ -81,6 +84,8 @@ class EventBook {
   };
   using Id = std::tuple<EventSubject, EventText>;
 
+  /// Its count has grown and may be written now: the second time is told at once.
+  bool Due(const Entry& entry, MonotonicTime now) const;
   bool Take(const EventSubject& regarding, MonotonicTime now);
   void Forget(MonotonicTime now);
   Patch Write(Entry& entry, MonotonicTime now) const;

@@ -78,7 +78,10 @@ class ReflectorCore {
   Action OnPage(Result<boost::json::value> page);
   /// A line of the watch. An action: the watch is over, and is to be closed.
   std::optional<Action> OnLine(std::string_view line);
-  Action OnWatchEnd(const Status& why);
+  /// `why`: OK when the server ended it; `lasted`: since it was opened.
+  Action OnWatchEnd(const Status& why, std::chrono::milliseconds lasted);
+  /// No further callbacks, even of the call that is under way.
+  void Stop() { stopped_ = true; }
 
   bool synced() const { return synced_; }
   bool absent() const { return absent_; }
@@ -112,7 +115,7 @@ class ReflectorCore {
   uint32_t list_ = 0;     // number of the list under way or done
   bool listing_ = false;  // between its first page and its last
   bool whole_ = false;    // ask for it without pages: its continue tokens expire too soon
-  bool synced_ = false, absent_ = false, was_synced_ = false;
+  bool synced_ = false, absent_ = false, was_synced_ = false, stopped_ = false;
   std::string continue_;          // of the next page
   std::string resource_version_;  // to watch from; empty: list first
 };

@@ -29,6 +29,7 @@ struct ApiRequest {
   std::string content_type{kJson};
   std::string accept{kJson};
   std::chrono::milliseconds timeout{10'000};  // of all: a connection, waiting for 429, the answer
+  bool urgent = false;                        // waits for no connection that others use: renewing a Lease
 
   /// Doing it twice leaves what doing it once does: GET, PUT, DELETE, merge and apply patches.
   bool Idempotent() const;

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "common/status.h"
 #include "controller/model/objects.h"
 
 namespace weir::kubernetes {
@@ -29,6 +30,10 @@ std::string ToString(const Resource& resource);
 std::string CollectionPath(const Resource& resource, std::string_view ns);
 /// "/apis/apps/v1/namespaces/shop/deployments/checkout/status"; `subresource` may be empty.
 std::string ObjectPath(const Resource& resource, const ObjectKey& key, std::string_view subresource = {});
+
+/// INVALID_ARGUMENT for what is no JSON; deeper than Boost.JSON allows by itself, as managedFields and
+/// schemas are.
+Result<boost::json::value> ParseJson(std::string_view text);
 
 /// A member of an object, by names from the outside in; null pointer where one is missing or no object.
 const boost::json::value* Find(const boost::json::value& value, std::initializer_list<std::string_view> path);
