@@ -145,7 +145,6 @@ void Connection::Write(HttpRequest request, std::function<void(const Error&)> th
   request_ = std::move(request);
   parser_.emplace();
   parser_->header_limit(kMaxHeader);
-  parser_->eager(true);
   WithStream([&](auto& stream) {
     http::async_write(stream, request_,
                       [self = shared_from_this(), then = std::move(then)](const Error& error, size_t) {
@@ -184,8 +183,6 @@ void Connection::AskStream(HttpRequest request, StreamHandler handler) {
   Write(std::move(request), [this](const Error& error) {
     if (error) return EndStream(Trouble("cannot send", error));
     parser_->body_limit(boost::none);
-    // Else the header's reader would go on into a body that has no end.
-    parser_->eager(false);
     ReadHeader();
   });
 }
@@ -196,7 +193,6 @@ void Connection::ReadHeader() {
                             [self = shared_from_this()](const Error& error, size_t) {
                               if (self->closed_) return;
                               if (error) return self->EndStream(self->Trouble("no answer", error));
-                              self->parser_->eager(true);
                               if (!self->stream_.on_header(self->parser_->get().result_int()))
                                 return self->Refused();
                               if (!self->closed_) self->ReadSome();
@@ -206,6 +202,7 @@ void Connection::ReadHeader() {
 
 void Connection::ReadSome() {
   if (parser_->is_done()) return EndStream(OkStatus());
+  // The parser is not eager since async_read_header: an eager one is given no rest before the body's end.
   WithStream([this](auto& stream) {
     http::async_read_some(stream, buffer_, *parser_,
                           [self = shared_from_this()](const Error& error, size_t) { self->OnSome(error); });

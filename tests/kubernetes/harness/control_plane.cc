@@ -236,6 +236,12 @@ Status ControlPlane::StartApiServer() {
   return WaitUntilReady("kube-apiserver", {"get", "--raw", "/readyz"});
 }
 
+void ControlPlane::FreezeApiServer(bool frozen) const {
+  api_server_->Signal(frozen ? SIGSTOP : SIGCONT);
+  // The signal is not obeyed at once.
+  if (frozen) ::waitpid(api_server_->pid(), nullptr, WUNTRACED);
+}
+
 Status ControlPlane::StartControllerManager() {
   const std::string kubeconfig = folder_ + "/controller-manager.kubeconfig";
   controller_manager_ = Launch(

@@ -70,7 +70,7 @@ class ControlPlane {
   void KillControllerManager() { controller_manager_.reset(); }
   Status StartControllerManager();
   /// SIGSTOP and SIGCONT: a server that does not answer and does not hang up.
-  void FreezeApiServer(bool frozen) const { api_server_->Signal(frozen ? SIGSTOP : SIGCONT); }
+  void FreezeApiServer(bool frozen) const;
 
   /// All older versions of everything are gone from etcd.
   Status CompactEtcd() const;
