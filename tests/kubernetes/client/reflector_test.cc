@@ -93,14 +93,15 @@ TEST_F(ReflectorTest, ListsInPagesAndFollowsWhatChanges) {
 }
 
 TEST_F(ReflectorTest, AWatchThatRanItsTimeIsResumedWithABookmark) {
-  MakeConfigMap("a");
   ReflectorOptions options = Options();
   options.watch_min = options.watch_max = seconds(6);
   Reflector reflector(*client_, options, seen_.Callbacks());
   reflector.Start();
-  ASSERT_TRUE(RunUntil([&] { return reflector.counters().watches == 1; }));
-  // A version that this watch does not see by an event of its own: the server tells it by a bookmark, two
-  // seconds before the end.
+  ASSERT_TRUE(RunUntil([&] { return seen_.syncs == 1; }));
+  MakeConfigMap("a", "1");
+  ASSERT_TRUE(RunUntil([&] { return seen_.Value("a") == "1"; }));  // the watch is open
+  // A version that the watch does not see by an event of its own: the server tells it by a bookmark, before
+  // the end.
   plane().MustKubectl({"create", "configmap", "elsewhere", "-n", "default"});
   ASSERT_TRUE(
       RunUntil([&] { return reflector.counters().bookmarks >= 1 && reflector.counters().watches >= 2; }));
