@@ -46,7 +46,7 @@ std::optional<std::string> DecodeBase64(const std::string& text) {
   if (EVP_DecodeUpdate(context.get(), to, &size, from, static_cast<int>(text.size())) < 0 ||
       EVP_DecodeFinal(context.get(), to + size, &rest) < 0)
     return std::nullopt;
-  out.resize(static_cast<size_t>(size + rest));
+  out.resize(static_cast<size_t>(size) + static_cast<size_t>(rest));
   return out;
 }
 

@@ -86,6 +86,8 @@ ReflectorCore::Action ReflectorCore::OnPage(Result<json::value> page) {
       whole_ = true;
       return Relist(page.status());
     }
+    // Too much for one piece: in pages again.
+    if (page.status().code() == absl::StatusCode::kResourceExhausted) whole_ = false;
     return Fail(page.status());
   }
   ++counters_.pages;

@@ -150,6 +150,14 @@ TEST_F(ReflectorCoreTest, AListThatExpiresInItsMiddleIsAskedForWhole) {
   EXPECT_EQ(ListTarget(core_.OnWatchEnd(Http(410), seconds(30))), kPath + "limit=500");
 }
 
+TEST_F(ReflectorCoreTest, AWholeListThatIsTooLongIsAskedForInPagesAgain) {
+  core_.Next();
+  core_.OnPage(Page("10", {Object("a", "1")}, "more"));
+  EXPECT_EQ(ListTarget(core_.OnPage(Http(410))), kPath);
+  core_.OnPage(Error(absl::StatusCode::kResourceExhausted, "the answer is too long"));
+  EXPECT_EQ(ListTarget(core_.Next()), kPath + "limit=500");
+}
+
 TEST_F(ReflectorCoreTest, APageThatFailsIsAskedForAgain) {
   core_.Next();
   core_.OnPage(Page("10", {Object("a", "1")}, "more"));
