@@ -295,7 +295,7 @@ void Client::Impl::SweepIdle() {
 
 class StreamImpl : public std::enable_shared_from_this<StreamImpl> {
  public:
-  StreamImpl(std::shared_ptr<Client::Impl> client, ApiRequest request, Client::StreamHandler handler)
+  StreamImpl(const std::shared_ptr<Client::Impl>& client, ApiRequest request, Client::StreamHandler handler)
       : client_(client),
         request_(std::move(request)),
         handler_(std::move(handler)),

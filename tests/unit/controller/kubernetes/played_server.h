@@ -49,10 +49,11 @@ class PlayedServer {
       boost::system::error_code ignored;  // the client may have gone
       boost::asio::write(socket_, boost::asio::buffer(bytes), ignored);
     }
+    /// The client sees the end; the descriptor lives on, as the server's end shuts it down too.
     void Close() {
+      closed_ = true;
       boost::system::error_code ignored;
       socket_.shutdown(boost::asio::ip::tcp::socket::shutdown_both, ignored);
-      socket_.close(ignored);
     }
     /// Says nothing until the client hangs up or the server goes.
     void BeSilent() {
@@ -65,6 +66,7 @@ class PlayedServer {
     friend class PlayedServer;
     boost::asio::ip::tcp::socket socket_;
     int number_;
+    bool closed_ = false;
   };
   using Handler = std::function<void(Session&, const Request&)>;
 
@@ -105,7 +107,7 @@ class PlayedServer {
   }
   void Serve(Session& session) {
     boost::beast::flat_buffer buffer;
-    while (session.socket_.is_open()) {
+    while (!session.closed_) {
       Request request;
       boost::system::error_code error;
       boost::beast::http::read(session.socket_, buffer, request, error);
