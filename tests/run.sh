@@ -3,14 +3,15 @@
 #
 #   tests/run.sh [-L LABEL]... [-R REGEX] [--slow] [--preset NAME] [-j N]
 #
-#   -L LABEL       only tests of this label: unit, kernel, integration, e2e (may be repeated)
+#   -L LABEL       only tests of this label: unit, kernel, integration, kubernetes, e2e (may be repeated)
 #   -R REGEX       only tests whose name matches
 #   --slow         also those labelled slow
 #   --preset NAME  a configure preset: dev (default), asan, tsan, release; built in build/NAME
 #   -j N           builds and tests at once; default: the number of processors
 #
 # The last line is "N passed, N failed, N skipped", counted in single test cases. Exit status: 0 when nothing failed.
-# With WEIR_REQUIRE_KERNEL=1 a kernel test that is skipped counts as failed.
+# With WEIR_REQUIRE_KERNEL=1 a kernel test that is skipped counts as failed, with WEIR_REQUIRE_KUBERNETES=1 one labelled
+# kubernetes; those need tests/kubernetes/control_plane/build.sh, once.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -1,0 +1,3 @@
+#include "tests/kubernetes/harness/fixture.h"
+
+int main(int argc, char** argv) { return weir::kubernetes_test::RunKubernetesTests(argc, argv); }
