@@ -3,7 +3,7 @@
 #
 #   tests/run.sh [-L LABEL]... [-R REGEX] [--slow] [--preset NAME] [-j N]
 #
-#   -L LABEL       only tests of this label: unit, kernel, integration, e2e (may be repeated)
+#   -L LABEL       only tests of this label: unit, kernel, integration, kubernetes, e2e (may be repeated)
 #   -R REGEX       only tests whose name matches
 #   --slow         also those labelled slow
 #   --preset NAME  a configure preset: dev (default), asan, tsan, release; built in build/NAME
@@ -71,7 +71,7 @@ $slow && selection+=(-LE '^bench$') || selection+=(-LE '^(slow|bench)$')
 targets=()
 if ((${#labels[@]} > 0)) || [[ -n $regex ]]; then
   mapfile -t targets < <(ctest --test-dir "$build" --show-only=json-v1 "${selection[@]}" | jq -r '.tests[]?.name' |
-    sed -e 's/^quickstart_.*/weir-controller\nweir-agent\nweirctl/' -e '/^prometheus_deploy_test$/d' -e 's/_slow$//' | sort -u)
+    sed -e 's/^quickstart_.*/weir-controller\nweir-agent\nweirctl/' -e '/^prometheus_deploy_test$/d' -e 's/^deploy_programs_test$/weir-controller\nweir-agent\nweirctl/' -e '/^deploy_.*_test$/d' -e 's/_slow$//' | sort -u)
 else
   targets=(all)
 fi
