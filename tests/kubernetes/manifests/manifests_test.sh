@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # deploy/kubernetes on a real API server: every overlay and component is accepted, pods are admitted where they shall be, the accounts may do
-# what they need and nothing else, and the Job makes certificates that fit.
-#   manifests_test.sh
+# what they need and nothing else, and the Job makes certificates that the programs take.
+#   manifests_test.sh WEIR-CONTROLLER WEIRCTL
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../../.." && pwd)
@@ -10,6 +10,8 @@ deploy=$root/deploy/kubernetes
 source "$here/api_server.sh"
 enter_namespaces "$@"
 for tool in jq curl; do command -v "$tool" >/dev/null || skip "no $tool"; done
+
+controller=$1 weirctl=$2
 
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -131,6 +133,30 @@ verify weir-agent-tls -purpose sslclient || complain 'an agent has no client cer
 verify weir-agent-tls -purpose sslserver -verify_hostname weir-agent || complain "an agent's metrics have no server certificate"
 verify weir-client-tls -purpose sslclient || complain 'weirctl has no client certificate'
 ! verify weir-client-tls -purpose sslserver || complain "weirctl's certificate would do for a server"
+
+# The programs take them: whoever has a certificate of this CA is heard, whoever has none is not.
+mkdir "$dir/state"
+: >"$dir/controller.out"
+"$controller" --state "$dir/state" --listen 0.0.0.0:7400 --http 0.0.0.0:7401 --tls-cert "$dir/weir-controller-tls.tls.crt" \
+  --tls-key "$dir/weir-controller-tls.tls.key" --tls-ca "$dir/weir-controller-tls.ca.crt" >"$dir/controller.out" 2>"$dir/controller.log" &
+pid=$!
+deadline=$((SECONDS + 60))
+until grep -q '^listening ' "$dir/controller.out"; do
+  kill -0 "$pid" 2>/dev/null && ((SECONDS < deadline)) || fail "weir-controller does not start with its certificate: $(tail -n 3 "$dir/controller.log")"
+  sleep 0.1
+done
+for name in weir-client-tls weir-agent-tls; do
+  "$weirctl" --server localhost:7400 --tls-ca "$dir/$name.ca.crt" --tls-cert "$dir/$name.tls.crt" --tls-key "$dir/$name.tls.key" get nodes >"$dir/log" 2>&1 ||
+    complain "with $name: $(cat "$dir/log")"
+done
+if "$weirctl" --server localhost:7400 --tls-ca "$dir/weir-client-tls.ca.crt" --request-timeout 3s get nodes >"$dir/log" 2>&1; then
+  complain 'the controller hears who has no certificate'
+fi
+# As the kubelet and Prometheus ask.
+curl -sSf --insecure https://127.0.0.1:7401/readyz >/dev/null || complain 'no probe without a certificate'
+curl -sSf --cacert "$dir/weir-client-tls.ca.crt" --resolve weir-controller:7401:127.0.0.1 https://weir-controller:7401/metrics >/dev/null || complain 'no metrics'
+kill "$pid"
+wait "$pid" || complain 'weir-controller ended with an error'
 
 # cert-manager is asked for the same names and uses.
 "$kubectl" create --dry-run=client -o json -f "$deploy/components/cert-manager/certificates.yaml" | jq -rs '.[] | .items // [.] | .[] | select(.kind == "Certificate" and .spec.isCA != true)
