@@ -48,6 +48,10 @@ done
 "$kubectl" kustomize "$deploy/with-cert-manager" >"$dir/with.yaml" || complain 'with-cert-manager cannot be built'
 ! grep -q 'kind: Job' "$dir/with.yaml" || complain 'with-cert-manager has the Job as well'
 
+# The account that the controller manager makes in each namespace.
+"$kubectl" -n weir-system create serviceaccount default >/dev/null
+"$kubectl" apply --server-side --validate=strict -k "$deploy/uninstall" >"$dir/log" 2>&1 || complain "uninstall: $(cat "$dir/log")"
+
 # A pod of a template, dry, in NAMESPACE; prints the refusal.
 admit() { # KIND NAME NAMESPACE
   "$kubectl" -n weir-system get "$1" "$2" -o json |
@@ -62,6 +66,7 @@ done
 refusal=$(admit deployment weir-controller restricted) || complain "the controller's pod is not restricted: $refusal"
 refusal=$(admit job weir-certs restricted) || complain "the Job's pod is not restricted: $refusal"
 refusal=$(admit daemonset weir-agent weir-system) || complain "the agent's pod in weir-system: $refusal"
+refusal=$(admit daemonset weir-detach weir-system) || complain "what takes the agents' programs away: $refusal"
 refusal=$(admit daemonset weir-agent baseline) && complain 'the agent is admitted at the level baseline: then this test sees nothing'
 # What an agent asks for, all of it: one thing more is a decision, to be written here and in the README.
 asks=$("$kubectl" -n weir-system get daemonset weir-agent -o json | jq -c '.spec.template.spec |
@@ -180,4 +185,4 @@ if make_them 825; then complain 'a Secret is missing, and the Job says nothing';
 grep -q 'GET secret weir-system/weir-client-tls: HTTP 404' "$dir/certs.log" || complain "a missing Secret: $(cat "$dir/certs.log")"
 
 ((failures == 0)) || fail "$failures of what was expected of the manifests"
-printf '%d permissions, two overlays with every component, three pods, certificates: as expected\n' "$checked"
+printf '%d permissions, two overlays with every component, four pods, certificates: as expected\n' "$checked"

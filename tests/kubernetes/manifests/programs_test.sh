@@ -27,7 +27,7 @@ check_flags() { # PROGRAM FILE...
   done < <(flags_of "${@:2}")
 }
 (($(flags_of "$root/deploy/kubernetes/base/agent.yaml" | wc -l) > 8)) || complain 'the flags of the manifests are not found'
-check_flags "$agent" "$root/deploy/kubernetes/base/agent.yaml" "$root/deploy/kubernetes/helm/weir/templates/agent.yaml"
+check_flags "$agent" "$root/deploy/kubernetes/base/agent.yaml" "$root/deploy/kubernetes/helm/weir/templates/agent.yaml" "$root/deploy/kubernetes/uninstall/detach.yaml"
 lacking=''
 "$controller" --help | grep -q -e '--kubernetes' || lacking='this weir-controller does not read the API of Kubernetes: its flags are not compared'
 [[ -n $lacking ]] || check_flags "$controller" "$root/deploy/kubernetes/base/controller.yaml" "$root/deploy/kubernetes/helm/weir/templates/controller.yaml"
@@ -81,7 +81,7 @@ done
 grep -q '^COPY .*/certs.sh /usr/lib/weir/$' "$images/Dockerfile" && grep -q 'command: \[/usr/lib/weir/certs.sh\]' "$root/deploy/kubernetes/components/certs/job.yaml" ||
   complain "the Job's command is not where the image has it"
 version=$(sed -n 's/^project(weir VERSION \([0-9.]*\).*/\1/p' "$root/CMakeLists.txt")
-for file in base/kustomization.yaml components/certs/kustomization.yaml; do
+for file in base/kustomization.yaml components/certs/kustomization.yaml uninstall/kustomization.yaml; do
   ! grep 'newTag' "$root/deploy/kubernetes/$file" | grep -qv "newTag: $version}" || complain "$file names another version than $version"
 done
 grep -qx "appVersion: $version" "$root/deploy/kubernetes/helm/weir/Chart.yaml" || complain "the chart names another version than $version"
