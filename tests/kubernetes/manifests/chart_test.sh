@@ -86,7 +86,7 @@ for value in image.registry=r.example.com/w/ image.controller=c image.agent=a im
   "$kubectl" apply --server-side --validate=strict --dry-run=server -f <(grep -v 'namespace: weir-system$' "$dir/changed.yaml") >"$dir/log" 2>&1 || complain "with $value: $(cat "$dir/log")"
 done
 render --set agent.endConnections=false | grep -v '#' | grep -E 'hostPID: true|, SYS_' && complain 'agent.endConnections=false leaves something of it'
-render --set monitoring.podMonitors=true,monitoring.labels.team=x,monitoring.interval=5s | grep -q 'team: "x"' || complain 'monitoring.labels are not there'
+[[ $(render --set monitoring.podMonitors=true,monitoring.labels.team=x,monitoring.interval=5s) == *'team: "x"'* ]] || complain 'monitoring.labels are not there'
 
 # Installed, upgraded, removed.
 "$kubectl" delete -k "$deploy/crds" >/dev/null

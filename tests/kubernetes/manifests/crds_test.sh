@@ -74,6 +74,11 @@ expect 'a Deployment and a revision' 'exactly one of revision and workloadRef' <
 expect 'a StatefulSet' 'supported values: "Deployment"' < <(rollout '{service: web, workloadRef: {apiVersion: apps/v1, kind: StatefulSet, name: web}, strategy: {canary: {}}}')
 expect 'a scale without a Deployment' 'setCanaryScale needs workloadRef' < <(rollout '{service: web, revision: v1, strategy: {canary: {steps: [{setCanaryScale: {replicas: 1}}]}}}')
 expect 'two scales' 'exactly one of replicas, weight, matchTrafficWeight' < <(rollout "{service: web, $workload, strategy: {canary: {steps: [{setCanaryScale: {replicas: 1, weight: 5}}]}}}")
+expect 'no pods' 'should be greater than or equal to 1' < <(rollout "{service: web, $workload, strategy: {canary: {steps: [{setCanaryScale: {replicas: 0}}]}}}")
+expect 'matchTrafficWeight: false' 'to set a scale of its own write replicas or weight' < <(rollout "{service: web, $workload, strategy: {canary: {steps: [{setCanaryScale: {matchTrafficWeight: false}}]}}}")
+expect 'a delay' '' < <(rollout "{service: web, $workload, strategy: {canary: {scaleDownDelaySeconds: 60}}}")
+expect 'a delay without a Deployment' 'scaleDownDelaySeconds of canary needs workloadRef' < <(rollout '{service: web, revision: v1, strategy: {canary: {scaleDownDelaySeconds: 60}}}')
+expect 'a Deployment of another namespace' 'are in the same namespace' < <(rollout '{service: web, workloadRef: {apiVersion: apps/v1, kind: Deployment, name: web, namespace: other}, strategy: {canary: {}}}')
 expect 'no Service' 'no Service: name the one whose connections are divided' < <(rollout '{revision: v1, strategy: {canary: {}}}')
 expect 'no strategy at all' 'exactly one of canary and blueGreen' < <(rollout '{service: web, revision: v1, strategy: {}}')
 expect '257 steps' 'must have at most 256 items' < <(rollout "{service: web, revision: v1, strategy: {canary: {steps: [$(printf '{setWeight: 1}, %.0s' {1..256}) {setWeight: 1}]}}}")
@@ -147,7 +152,7 @@ for way in 'wro -o wide' 'weir -o wide'; do
   # shellcheck disable=SC2086  # two words
   [[ $("$kubectl" -n shop get $way) == *MESSAGE*'waits to be promoted'* ]] || complain "kubectl get $way shows no message"
 done
-"$kubectl" explain rollouts.spec.workloadRef --api-version=weir.dev/v1alpha1 | grep -q 'given back' || complain 'kubectl explain has no description'
+[[ $("$kubectl" explain rollouts.spec.workloadRef --api-version=weir.dev/v1alpha1) == *'given back'* ]] || complain 'kubectl explain has no description'
 
 ((failures == 0)) || fail "$failures of what was expected of the CRDs"
 printf '%d manifests, %d refused fields of Argo'"'"'s: as expected\n' "$files" "$fields"

@@ -29,7 +29,7 @@ check_flags() { # PROGRAM FILE...
 (($(flags_of "$root/deploy/kubernetes/base/agent.yaml" | wc -l) > 8)) || complain 'the flags of the manifests are not found'
 check_flags "$agent" "$root/deploy/kubernetes/base/agent.yaml" "$root/deploy/kubernetes/helm/weir/templates/agent.yaml" "$root/deploy/kubernetes/uninstall/detach.yaml"
 lacking=''
-"$controller" --help | grep -q -e '--kubernetes' || lacking='this weir-controller does not read the API of Kubernetes: its flags are not compared'
+[[ $("$controller" --help) == *--kubernetes* ]] || lacking='this weir-controller does not read the API of Kubernetes: its flags are not compared'
 [[ -n $lacking ]] || check_flags "$controller" "$root/deploy/kubernetes/base/controller.yaml" "$root/deploy/kubernetes/helm/weir/templates/controller.yaml"
 
 # The images' Debian is 12: elsewhere packages have other names. A sanitizer's libraries are in no image.
@@ -47,7 +47,7 @@ check_libraries() { # PACKAGES PROGRAM...
     done < <(readelf -d "$program" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p')
   done
 }
-if grep -q '^VERSION_CODENAME=bookworm' /etc/os-release && ! ldd "$controller" | grep -qE 'lib[at]san'; then
+if grep -q '^VERSION_CODENAME=bookworm' /etc/os-release && [[ ! $(ldd "$controller") =~ lib[at]san ]]; then
   check_libraries controller.packages "$controller" "$weirctl"
   check_libraries agent.packages "$agent"
   for list in controller agent; do
