@@ -75,7 +75,7 @@ for value in controller.replicas=0 tls.mode=none agent.maxUnavailable=0 image.re
   refused "$value"
 done
 render >"$dir/defaults.yaml"
-for value in image.registry=r.example.com/w/ image.controller=c image.agent=a image.tag=v9 image.pullPolicy=Always 'image.pullSecrets[0].name=s' crds.install=false crds.keep=false \
+for value in image.registry=r.example.com/w/ image.controller=c image.agent=a image.tag=v9 image.pullPolicy=Always 'image.pullSecrets[0].name=s' 'listenAddress=[::]' crds.install=false crds.keep=false \
   tls.mode=existing tls.days=90 controller.replicas=3 controller.logLevel=debug 'controller.extraArgs={--heartbeat-ms=500}' controller.resources.requests.cpu=1 controller.priorityClassName= \
   controller.nodeSelector.a=b 'controller.tolerations[0].operator=Exists' controller.podAnnotations.a=b agent.logLevel=debug agent.metricsView=both agent.cgroup=/sys/fs/cgroup/unified agent.bpffs=/mnt/bpf \
   agent.endConnections=false agent.maxUnavailable=3 agent.appArmorProfile=RuntimeDefault agent.seccompProfile=Unconfined agent.seLinuxOptions.type=spc_t 'agent.extraArgs={--max-services=20000}' \
