@@ -60,8 +60,13 @@ bool Context::use_color() const {
          environment.variable("TERM").value_or("") != "dumb";
 }
 
+std::string ProgramName(std::string_view path) {
+  // npos + 1 is 0: no slash, no folder.
+  return path.substr(path.rfind('/') + 1) == "kubectl-weir" ? "kubectl weir" : "weirctl";
+}
+
 int Run(const std::vector<std::string>& arguments, Environment& environment) {
-  CLI::App app("weirctl drives the rollouts of a Weir controller.", "weirctl");
+  CLI::App app(environment.program + " drives the rollouts of a Weir controller.", environment.program);
   app.require_subcommand(1);
   app.fallthrough();  // global flags may follow the command
   Context context{environment, {}};
@@ -81,13 +86,14 @@ int Run(const std::vector<std::string>& arguments, Environment& environment) {
   } catch (const CLI::Success& help) {
     return app.exit(help, environment.out, environment.err) == 0 ? kExitOk : kExitError;
   } catch (const CLI::ParseError& error) {
-    environment.err << "weirctl: " << error.what() << "\nRun weirctl --help, or --help after a command.\n";
+    environment.err << environment.program << ": " << error.what() << "\nRun " << environment.program
+                    << " --help, or --help after a command.\n";
     return kExitError;
   }
   const Result<int> code = context.action();
   environment.out.flush();
   if (!code.ok()) {
-    environment.err << "weirctl: " << Message(code.status()) << '\n';
+    environment.err << environment.program << ": " << Message(code.status()) << '\n';
     return kExitError;
   }
   return *code;

@@ -25,6 +25,8 @@ struct Environment {
   std::function<TerminalSize()> terminal_size;
   /// Wall clock, for ages people read.
   std::function<int64_t()> now_unix_ms;
+  /// What people call it by, in usage and errors.
+  std::string program = "weirctl";
 };
 
 /// What the exit status tells a pipeline. Part of weirctl's interface: never renumber.

@@ -30,6 +30,7 @@ int main(int argc, char** argv) {
                        std::chrono::system_clock::now().time_since_epoch())
                 .count();
           },
+      .program = weir::cli::ProgramName(argc > 0 ? argv[0] : ""),
   };
   return weir::cli::Run({argv + 1, argv + argc}, environment);
 }

@@ -142,13 +142,13 @@ class StatusCommand {
           return *outcome != kExitOk && *outcome != kExitDegraded;
         },
         [&] {
-          context_.environment.err << "weirctl: lost the controller at " << client_.server()
-                                   << "; waiting for it\n";
+          context_.environment.err << context_.environment.program << ": lost the controller at "
+                                   << client_.server() << "; waiting for it\n";
           lines_on_screen_ = 0;
         });
     if (status.code() == absl::StatusCode::kDeadlineExceeded) {
-      context_.environment.err << "weirctl: rollout " << context_.namespace_name << '/' << flags_.name
-                               << " did not settle within " << flags_.timeout << '\n';
+      context_.environment.err << context_.environment.program << ": rollout " << context_.namespace_name
+                               << '/' << flags_.name << " did not settle within " << flags_.timeout << '\n';
       return kExitTimeout;
     }
     RETURN_IF_ERROR(status);

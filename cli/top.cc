@@ -63,8 +63,8 @@ class TopCommand {
           return true;
         },
         [&] {
-          context_.environment.err << "weirctl: lost the controller at " << client_.server()
-                                   << "; waiting for it\n";
+          context_.environment.err << context_.environment.program << ": lost the controller at "
+                                   << client_.server() << "; waiting for it\n";
           lines_on_screen_ = 0;
         });
   }

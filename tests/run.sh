@@ -72,7 +72,7 @@ $slow && selection+=(-LE '^bench$') || selection+=(-LE '^(slow|bench)$')
 targets=()
 if ((${#labels[@]} > 0)) || [[ -n $regex ]]; then
   mapfile -t targets < <(ctest --test-dir "$build" --show-only=json-v1 "${selection[@]}" | jq -r '.tests[]?.name' |
-    sed -e 's/^quickstart_.*/weir-controller\nweir-agent\nweirctl/' -e '/^prometheus_deploy_test$/d' -e 's/_slow$//' | sort -u)
+    sed -e 's/^quickstart_.*/weir-controller\nweir-agent\nweirctl/' -e '/^prometheus_deploy_test$/d' -e 's/^deploy_\(programs\|manifests\|agent\)_test$/weir-controller\nweir-agent\nweirctl/' -e '/^deploy_.*_test$/d' -e 's/_slow$//' | sort -u)
 else
   targets=(all)
 fi

@@ -84,6 +84,7 @@ class CliTest : public ::testing::Test {
         },
         .terminal_size = [this] { return TerminalSize{.rows = 24, .columns = columns_}; },
         .now_unix_ms = [] { return int64_t{1'090'000}; },
+        .program = program_,
     };
     const int code = cli::Run(arguments, environment);
     return {code, out.str(), err.str()};
@@ -94,6 +95,7 @@ class CliTest : public ::testing::Test {
   std::string input_;
   bool terminal_ = false;
   int columns_ = 80;
+  std::string program_ = "weirctl";
   std::map<std::string, std::string> variables_;
 };
 

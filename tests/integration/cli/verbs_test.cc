@@ -142,6 +142,26 @@ TEST_F(VerbsTest, UsageErrorsAreExitCodeOne) {
   EXPECT_EQ(Run({"status", "--help"}).code, 0);
 }
 
+// As kubectl runs it for `kubectl weir`.
+TEST_F(VerbsTest, PluginOfKubectl) {
+  EXPECT_EQ(ProgramName("/usr/local/bin/kubectl-weir"), "kubectl weir");
+  EXPECT_EQ(ProgramName("kubectl-weir"), "kubectl weir");
+  EXPECT_EQ(ProgramName("./bin/weirctl"), "weirctl");
+  EXPECT_EQ(ProgramName("/opt/kubectl-weir/weirctl"), "weirctl");
+  EXPECT_EQ(ProgramName(""), "weirctl");
+  program_ = "kubectl weir";
+  const Output help = Run({"--help"});
+  EXPECT_NE(help.out.find("Usage: kubectl weir [OPTIONS]"), std::string::npos) << help.out;
+  EXPECT_NE(Run({"promote", "--help"}).out.find("Usage: kubectl weir promote"), std::string::npos);
+  EXPECT_TRUE(Run({"frobnicate"}).err.starts_with("kubectl weir: "));
+  EXPECT_NE(Run({"frobnicate"}).err.find("Run kubectl weir --help"), std::string::npos);
+  EXPECT_TRUE(Run({"get", "rollouts", "--server", "127.0.0.1:1"}).err.starts_with("kubectl weir: "));
+  // What completes weirctl's command line is not changed by the name it was printed under.
+  const std::string completion = Run({"completion", "bash"}).out;
+  program_ = "weirctl";
+  EXPECT_EQ(completion, Run({"completion", "bash"}).out);
+}
+
 TEST_F(ApplyTest, SendsFilesDirectoriesAndInput) {
   FakeWeirService service;
   UseServer(service);
