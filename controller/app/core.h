@@ -99,6 +99,10 @@ class Core {
   const model::ObjectSet& objects() const { return objects_; }
   const std::map<ObjectKey, RolloutEntry>& rollouts() const { return rollouts_; }
   const std::map<ObjectKey, compiler::Frontends>& frontends() const { return frontends_; }  // by service
+  /// What divides a port by weights that others write.
+  std::string SourceOf(const ObjectKey& service, const model::ServicePort& port) const {
+    return compiler_.SourceOf(service, port);
+  }
   const std::map<std::string, uint32_t>& nodes() const { return nodes_; }
   uint64_t generation() const { return generation_; }
   uint64_t commit_failures() const { return commit_failures_; }

@@ -20,6 +20,8 @@ struct Metadata {
   ObjectKey key;
   std::map<std::string, std::string> labels;
   bool http = false;  // a Service's annotation weir.dev/l7: http
+  Created created{};
+  int64_t generation = 0;
 };
 
 /// metadata as Kubernetes writes it; a namespace that is not given is "default". `service` names are RFC 1123
@@ -48,6 +50,9 @@ Rollout ReadRollout(const Cursor& document, const Metadata& metadata);
 Webhook ReadWebhook(const Cursor& document, const Metadata& metadata);
 /// `quantities`: v1alpha1, whose weights are Kubernetes quantities.
 TrafficSplit ReadTrafficSplit(const Cursor& document, const Metadata& metadata, bool quantities);
+/// What connect() cannot do is no complaint here: it stands in Route::unsupported.
+Route ReadRoute(const Cursor& document, const Metadata& metadata, RouteKind kind);
+ReferenceGrant ReadReferenceGrant(const Cursor& document, const Metadata& metadata);
 AnalysisTemplate ReadAnalysisTemplate(const Cursor& document, const Metadata& metadata);
 
 }  // namespace weir::model

@@ -5,7 +5,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
 #include <map>
 #include <tuple>
 
@@ -22,15 +21,22 @@ struct Api {
   std::string_view kind;
   std::vector<std::string_view> versions;
 };
-const std::array<Api, 6>& Apis() {
-  static const std::array<Api, 6> apis = {Api{"Service", {"v1"}},
+const std::vector<Api>& Apis() {
+  static const std::vector<Api> apis = {Api{"Service", {"v1"}},
                                           Api{"EndpointSlice", {"discovery.k8s.io/v1"}},
                                           Api{"Rollout", {"weir.dev/v1alpha1"}},
                                           Api{"TrafficSplit",
                                               {"split.smi-spec.io/v1alpha1", "split.smi-spec.io/v1alpha2",
                                                "split.smi-spec.io/v1alpha3", "split.smi-spec.io/v1alpha4"}},
                                           Api{"AnalysisTemplate", {"argoproj.io/v1alpha1"}},
-                                          Api{"Webhook", {"weir.dev/v1alpha1"}}};
+                                          Api{"Webhook", {"weir.dev/v1alpha1"}},
+                                          Api{"HTTPRoute", {"gateway.networking.k8s.io/v1",
+                                                            "gateway.networking.k8s.io/v1beta1"}},
+                                          Api{"GRPCRoute", {"gateway.networking.k8s.io/v1"}},
+                                          Api{"TCPRoute", {"gateway.networking.k8s.io/v1",
+                                                           "gateway.networking.k8s.io/v1alpha2"}},
+                                          Api{"ReferenceGrant", {"gateway.networking.k8s.io/v1beta1",
+                                                                 "gateway.networking.k8s.io/v1"}}};
   return apis;
 }
 
@@ -41,9 +47,8 @@ constexpr Refusal kKindsRefused[] = {
     {"AnalysisRun", "Weir makes the runs itself", "name the AnalysisTemplate in the Rollout"},
     {"Experiment", "Weir does not carry out experiments yet", "remove the document"},
     {"Endpoints", "Weir reads EndpointSlices", "write a discovery.k8s.io/v1 EndpointSlice"},
-    {"HTTPRoute", "Weir does not read Gateway API routes yet", "write a TrafficSplit"},
-    {"GRPCRoute", "Weir does not read Gateway API routes yet", "write a TrafficSplit"},
-    {"TCPRoute", "Weir does not read Gateway API routes yet", "write a TrafficSplit"},
+    {"TLSRoute", "connect() does not see the name that TLS asks for", "write a TCPRoute"},
+    {"UDPRoute", "Weir does not read UDPRoutes yet", "write a TrafficSplit"},
 };
 
 class Reader {
@@ -130,9 +135,11 @@ class Reader {
   static const Api* ReadKind(const Cursor& root) {
     const auto version = root.RequireString("apiVersion",
                                             "v1, discovery.k8s.io/v1, weir.dev/v1alpha1, "
-                                            "split.smi-spec.io/v1alpha4 or argoproj.io/v1alpha1");
-    const auto kind = root.RequireString(
-        "kind", "Service, EndpointSlice, Rollout, TrafficSplit, AnalysisTemplate or Webhook");
+                                            "split.smi-spec.io/v1alpha4, gateway.networking.k8s.io/v1 or "
+                                            "argoproj.io/v1alpha1");
+    const auto kind = root.RequireString("kind",
+                                         "Service, EndpointSlice, Rollout, TrafficSplit, HTTPRoute, GRPCRoute, "
+                                         "TCPRoute, ReferenceGrant, AnalysisTemplate or Webhook");
     if (!kind) return nullptr;
     const auto refusal = std::ranges::find(kKindsRefused, *kind, &Refusal::field);
     if (refusal != std::end(kKindsRefused)) {
@@ -153,7 +160,7 @@ class Reader {
                      ? "Weir's Rollout has a group of its own: Argo Rollouts may run beside it"
                      : "");
     }
-    return api;
+    return &*api;
   }
 
   static Object ReadAs(const Cursor& root, const Api& api, const Metadata& metadata) {
@@ -162,6 +169,10 @@ class Reader {
     if (api.kind == "Rollout") return ReadRollout(root, metadata);
     if (api.kind == "AnalysisTemplate") return ReadAnalysisTemplate(root, metadata);
     if (api.kind == "Webhook") return ReadWebhook(root, metadata);
+    if (api.kind == "HTTPRoute") return ReadRoute(root, metadata, RouteKind::kHttp);
+    if (api.kind == "GRPCRoute") return ReadRoute(root, metadata, RouteKind::kGrpc);
+    if (api.kind == "TCPRoute") return ReadRoute(root, metadata, RouteKind::kTcp);
+    if (api.kind == "ReferenceGrant") return ReadReferenceGrant(root, metadata);
     const auto version = root.Find("apiVersion");
     return ReadTrafficSplit(root, metadata, version && version->node().text == "split.smi-spec.io/v1alpha1");
   }
