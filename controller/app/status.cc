@@ -151,9 +151,9 @@ void AddSplits(const Facts& facts, const ObjectKey& service, v1::ListSplitsRespo
     v1::Split& split = *response.add_splits();
     split.set_namespace_(service.ns);
     split.set_service(service.name);
-    const model::ServicePort port{.port = static_cast<uint16_t>(frontend.key().port()),
-                                  .protocol = frontend.key().protocol() == v1::PROTOCOL_TCP ? Protocol::kTcp
-                                                                                            : Protocol::kUdp};
+    const model::ServicePort port{
+        .port = static_cast<uint16_t>(frontend.key().port()),
+        .protocol = frontend.key().protocol() == v1::PROTOCOL_TCP ? Protocol::kTcp : Protocol::kUdp};
     const std::string owner = OwnerOf(facts.core, service, port);
     split.set_source(owner.empty() ? "Service" : owner);
     split.set_port_name(frontend.port_name());

@@ -92,14 +92,12 @@ void AddVariants(const std::vector<Draft>& drafts, bool keep_shares, v1::Fronten
   }
 }
 
-/// While one that has a weight can be chosen, those that cannot have none.
+/// While one has endpoints, those that have none have no weight.
 void SkipEmpty(v1::Frontend& frontend) {
-  const auto chosen = [](const v1::Variant& variant) {
-    return variant.weight() > 0 && variant.endpoints_size() > 0;
-  };
-  if (std::none_of(frontend.variants().begin(), frontend.variants().end(), chosen)) return;
+  const auto has_some = [](const v1::Variant& variant) { return variant.endpoints_size() > 0; };
+  if (std::none_of(frontend.variants().begin(), frontend.variants().end(), has_some)) return;
   for (v1::Variant& variant : *frontend.mutable_variants()) {
-    if (variant.endpoints_size() == 0) variant.set_weight(0);
+    if (!has_some(variant)) variant.set_weight(0);
   }
 }
 
@@ -135,18 +133,6 @@ const ServicePort* PortByNumber(const Service& service, uint16_t number, Protoco
     if (port.port == number && port.protocol == protocol) return &port;
   }
   return nullptr;
-}
-
-v1::OnEmpty OnEmptyOf(model::EmptyBackend empty, const Options& options) {
-  switch (empty) {
-    case model::EmptyBackend::kSkip:
-      return options.on_empty;
-    case model::EmptyBackend::kSkipOrRefuse:
-      return v1::ON_EMPTY_REFUSE;
-    case model::EmptyBackend::kRefuseShare:
-      return v1::ON_EMPTY_REFUSE_SHARE;
-  }
-  return options.on_empty;
 }
 
 bool AnySlice(const EndpointSlice&) { return true; }
@@ -338,7 +324,7 @@ v1::Frontend Compiler::CompileDriven(const ObjectSet& objects, const model::Driv
     drafts.push_back(std::move(draft));
   }
   const bool keep_shares = split.empty == model::EmptyBackend::kRefuseShare;
-  frontend.set_on_empty(OnEmptyOf(split.empty, options_));
+  if (keep_shares) frontend.set_on_empty(v1::ON_EMPTY_REFUSE_SHARE);
   AddVariants(drafts, keep_shares, frontend);
   if (!keep_shares) SkipEmpty(frontend);
   return frontend;

@@ -62,7 +62,8 @@ class Compiler {
   /// it, and the preview Service of the rollout that divides it.
   std::vector<model::ObjectKey> Dependents(const model::ObjectKey& service) const;
 
-  /// "TrafficSplit/web", "HTTPRoute/web": what divides the port by weights that others write; "": nothing does.
+  /// "TrafficSplit/web", "HTTPRoute/web": what divides the port by weights that others write; "": nothing
+  /// does.
   std::string SourceOf(const model::ObjectKey& service, const model::ServicePort& port) const;
 
  private:
@@ -71,8 +72,8 @@ class Compiler {
   using ObjectKey = model::ObjectKey;
   /// What decides on the frontends of one service; at most one pointer is set.
   struct Owners {
-    const model::Rollout* rollout = nullptr;     // divides it
-    const model::Rollout* previews = nullptr;    // has it as its preview Service
+    const model::Rollout* rollout = nullptr;    // divides it
+    const model::Rollout* previews = nullptr;   // has it as its preview Service
     const model::Division* division = nullptr;  // by ports: a TrafficSplit, routes
   };
   Owners OwnersOf(const model::ObjectSet& objects, const ObjectKey& service) const;

@@ -11,7 +11,8 @@ namespace {
 
 std::string ToText(const std::vector<Breach>& breaches) {
   std::string text;
-  for (const Breach& breach : breaches) text += (text.empty() ? "" : "; ") + breach.field + ": " + breach.text;
+  for (const Breach& breach : breaches)
+    text += (text.empty() ? "" : "; ") + breach.field + ": " + breach.text;
   return text;
 }
 
@@ -74,7 +75,8 @@ void AdmitRoutes(const ObjectSet& candidates, Admission& admission) {
   admitted.routes = candidates.routes;
   admission.routes = ClaimsOf(admitted).routes;
   for (const auto& [id, verdict] : admission.routes) {
-    if (verdict.accepted.empty() || verdict.AnyAccepted()) continue;  // without a parent here it claims nothing
+    if (verdict.accepted.empty() || verdict.AnyAccepted())
+      continue;  // without a parent here it claims nothing
     Refuse(NameOf(id.kind), id.key, ReasonOf(verdict), admission);
     admitted.routes.erase(id);
   }
@@ -177,8 +179,10 @@ AdmissionChanges Admitter::Take(const AdmissionChanges& changes) {
     const bool exists = candidate != candidates_.slices.end();
     if (!exists) now_.refused.erase(ObjectId{"EndpointSlice", key});
     if (exists && AdmitSlice(candidate->second, rules, now_)) {
+      const auto [admitted, is_new] = now_.admitted.slices.try_emplace(key);
+      if (!is_new && admitted->second == candidate->second) continue;  // gone and back
+      admitted->second = candidate->second;
       outcome.puts.emplace_back(candidate->second);
-      now_.admitted.slices.insert_or_assign(key, candidate->second);
     } else if (now_.admitted.slices.erase(key) > 0) {
       outcome.removals.push_back({"EndpointSlice", key});
     }

@@ -87,8 +87,13 @@ struct Driven {
 Driven DrivenBy(const ObjectSet& objects, const Route& route) {
   Driven driven;
   driven.split.source = fmt::format("{}/{}", NameOf(route.kind), route.key.name);
+  // TCPRoute: connections to a backend without endpoints are rejected, by weight. HTTPRoute and GRPCRoute
+  // demand an error for references that lead nowhere and where nothing may be chosen at all; for a backend
+  // that only has no endpoint now they say "should". Argo Rollouts and Flagger change endpoints and weights
+  // in either order, so there the others have its share.
+  const bool any_weight = std::ranges::any_of(route.backends, [](const auto& b) { return b.weight > 0; });
   driven.split.empty =
-      route.kind == RouteKind::kTcp ? EmptyBackend::kRefuseShare : EmptyBackend::kSkipOrRefuse;
+      route.kind == RouteKind::kTcp || !any_weight ? EmptyBackend::kRefuseShare : EmptyBackend::kSkip;
   std::vector<uint64_t> sums;
   for (const BackendRef& backend : route.backends) {
     std::string name = NameIn(route, backend);
@@ -102,7 +107,6 @@ Driven DrivenBy(const ObjectSet& objects, const Route& route) {
         {std::move(name), {backend.ns, backend.name}, backend.port, 0, found.holds});
     sums.push_back(backend.weight);
     if (found.holds) continue;
-    // Gateway API: what would go to a reference that leads nowhere gets an error.
     driven.split.empty = EmptyBackend::kRefuseShare;
     Finding& all = driven.resolved_refs;
     all = Refused(all.holds ? found.reason : all.reason,
@@ -171,9 +175,9 @@ class Claimant {
     if (!route.unsupported.empty())
       return Refused(kUnsupportedValue, fmt::format("{}", fmt::join(route.unsupported, "; ")));
     if (!driven.expressible) {
-      return Refused(kUnsupportedValue,
-                     fmt::format("the weights add up to proportions that integers up to {} cannot express",
-                                 kMaxWeight));
+      return Refused(
+          kUnsupportedValue,
+          fmt::format("the weights add up to proportions that integers up to {} cannot express", kMaxWeight));
     }
     const auto taken = taken_.find(key);
     if (taken != taken_.end())
@@ -198,7 +202,8 @@ class Claimant {
       }
     }
     if (!any)
-      return Refused(kNoMatchingParent, fmt::format("Service {}: found no such TCP port", ToString(service.key)));
+      return Refused(kNoMatchingParent,
+                     fmt::format("Service {}: found no such TCP port", ToString(service.key)));
     const std::string message = fmt::format("{}", fmt::join(others, "; "));
     return attached ? Finding{true, "Accepted", message} : Refused(kConflicted, message);
   }

@@ -1,5 +1,5 @@
-// Who divides which port of which Service, where several objects want to: Rollouts, TrafficSplits, Gateway API
-// routes. Pure.
+// Who divides which port of which Service, where several objects want to: Rollouts, TrafficSplits, Gateway
+// API routes. Pure.
 #pragma once
 
 #include <algorithm>
@@ -16,9 +16,8 @@ namespace weir::model {
 
 /// What becomes of the share of a backend without endpoints that may be chosen.
 enum class EmptyBackend : uint8_t {
-  kSkip,          // the others have it; with nothing anywhere, as for any Service (TrafficSplit)
-  kSkipOrRefuse,  // the others have it; with nothing anywhere, calls are refused (HTTPRoute, GRPCRoute)
-  kRefuseShare,   // calls are refused in its proportion (TCPRoute; the others with a bad reference)
+  kSkip,         // the others have it; with nothing anywhere, as for any Service
+  kRefuseShare,  // calls are refused in its proportion
 };
 
 /// A Service that a split leads to.
@@ -70,10 +69,11 @@ struct Claims {
   std::map<RouteId, RouteVerdict> routes;
 };
 
-/// Of all objects. A Rollout has its Services before a TrafficSplit, a TrafficSplit its Service before routes;
-/// of two TrafficSplits the older one has it. Of routes to one port HTTPRoute and GRPCRoute come before
-/// TCPRoute, then the older one, then the first by name (Gateway API, conflict resolution). A route whose
-/// ports at a parent all are others' is not accepted there. Cost is in the Rollouts, TrafficSplits and routes.
+/// Of all objects. A Rollout has its Services before a TrafficSplit, a TrafficSplit its Service before
+/// routes; of two TrafficSplits the older one has it. Of routes to one port HTTPRoute and GRPCRoute come
+/// before TCPRoute, then the older one, then the first by name (Gateway API, conflict resolution). A route
+/// whose ports at a parent all are others' is not accepted there. Cost is in the Rollouts, TrafficSplits and
+/// routes.
 Claims ClaimsOf(const ObjectSet& objects);
 
 /// The objects of a map in the order in which they may claim: the older first, then by name.

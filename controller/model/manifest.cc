@@ -22,21 +22,19 @@ struct Api {
   std::vector<std::string_view> versions;
 };
 const std::vector<Api>& Apis() {
-  static const std::vector<Api> apis = {Api{"Service", {"v1"}},
-                                          Api{"EndpointSlice", {"discovery.k8s.io/v1"}},
-                                          Api{"Rollout", {"weir.dev/v1alpha1"}},
-                                          Api{"TrafficSplit",
-                                              {"split.smi-spec.io/v1alpha1", "split.smi-spec.io/v1alpha2",
-                                               "split.smi-spec.io/v1alpha3", "split.smi-spec.io/v1alpha4"}},
-                                          Api{"AnalysisTemplate", {"argoproj.io/v1alpha1"}},
-                                          Api{"Webhook", {"weir.dev/v1alpha1"}},
-                                          Api{"HTTPRoute", {"gateway.networking.k8s.io/v1",
-                                                            "gateway.networking.k8s.io/v1beta1"}},
-                                          Api{"GRPCRoute", {"gateway.networking.k8s.io/v1"}},
-                                          Api{"TCPRoute", {"gateway.networking.k8s.io/v1",
-                                                           "gateway.networking.k8s.io/v1alpha2"}},
-                                          Api{"ReferenceGrant", {"gateway.networking.k8s.io/v1beta1",
-                                                                 "gateway.networking.k8s.io/v1"}}};
+  static const std::vector<Api> apis = {
+      Api{"Service", {"v1"}},
+      Api{"EndpointSlice", {"discovery.k8s.io/v1"}},
+      Api{"Rollout", {"weir.dev/v1alpha1"}},
+      Api{"TrafficSplit",
+          {"split.smi-spec.io/v1alpha1", "split.smi-spec.io/v1alpha2", "split.smi-spec.io/v1alpha3",
+           "split.smi-spec.io/v1alpha4"}},
+      Api{"AnalysisTemplate", {"argoproj.io/v1alpha1"}},
+      Api{"Webhook", {"weir.dev/v1alpha1"}},
+      Api{"HTTPRoute", {"gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"}},
+      Api{"GRPCRoute", {"gateway.networking.k8s.io/v1"}},
+      Api{"TCPRoute", {"gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1alpha2"}},
+      Api{"ReferenceGrant", {"gateway.networking.k8s.io/v1beta1", "gateway.networking.k8s.io/v1"}}};
   return apis;
 }
 
@@ -137,9 +135,10 @@ class Reader {
                                             "v1, discovery.k8s.io/v1, weir.dev/v1alpha1, "
                                             "split.smi-spec.io/v1alpha4, gateway.networking.k8s.io/v1 or "
                                             "argoproj.io/v1alpha1");
-    const auto kind = root.RequireString("kind",
-                                         "Service, EndpointSlice, Rollout, TrafficSplit, HTTPRoute, GRPCRoute, "
-                                         "TCPRoute, ReferenceGrant, AnalysisTemplate or Webhook");
+    const auto kind =
+        root.RequireString("kind",
+                           "Service, EndpointSlice, Rollout, TrafficSplit, HTTPRoute, GRPCRoute, "
+                           "TCPRoute, ReferenceGrant, AnalysisTemplate or Webhook");
     if (!kind) return nullptr;
     const auto refusal = std::ranges::find(kKindsRefused, *kind, &Refusal::field);
     if (refusal != std::end(kKindsRefused)) {
@@ -148,8 +147,9 @@ class Reader {
     }
     const auto api = std::ranges::find(Apis(), *kind, &Api::kind);
     if (api == Apis().end()) {
-      root.Find("kind")->OneOf(
-          {"Service", "EndpointSlice", "Rollout", "TrafficSplit", "AnalysisTemplate", "Webhook"}, "");
+      root.Find("kind")->OneOf({"Service", "EndpointSlice", "Rollout", "TrafficSplit", "AnalysisTemplate",
+                                "Webhook", "HTTPRoute", "GRPCRoute", "TCPRoute", "ReferenceGrant"},
+                               "");
       return nullptr;
     }
     if (version && std::ranges::find(api->versions, *version) == api->versions.end()) {

@@ -22,8 +22,8 @@ struct Document {
 /// found, one per line: "file:line: Kind ns/name: field.path: found X, expected Y; remedy".
 Result<std::vector<Document>> ParseManifests(std::string_view yaml, std::string_view file);
 
-/// Where objects come from. Files are applied by people who read the answer: all that is wrong is an error. In
-/// a cluster objects come one by one, in any order: admit.h leaves out what is wrong by itself; references
+/// Where objects come from. Files are applied by people who read the answer: all that is wrong is an error.
+/// In a cluster objects come one by one, in any order: admit.h leaves out what is wrong by itself; references
 /// that lead nowhere yet are no error there, and what is wrong with routes stands in their status.
 enum class Origin : uint8_t { kFiles, kCluster };
 

@@ -132,9 +132,9 @@ struct ParentRef {
 
 /// Where a route leads.
 struct BackendRef {
-  std::string group;           // "" or "core": Kubernetes' own
+  std::string group;  // "" or "core": Kubernetes' own
   std::string kind = "Service";
-  std::string ns;              // the route's own where none is given
+  std::string ns;  // the route's own where none is given
   std::string name;
   std::optional<uint16_t> port;  // of the Service; required there
   uint32_t weight = 1;

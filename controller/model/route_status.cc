@@ -19,8 +19,8 @@ const RouteParentStatus* OursFor(const ParentRef& parent, const std::vector<Rout
 /// With the time of its last transition, which `before` remembers.
 Condition ConditionOf(std::string type, std::string status, std::string reason, std::string message,
                       int64_t generation, Created now, const RouteParentStatus* before) {
-  Condition condition{std::move(type), std::move(status), std::move(reason), std::move(message), generation,
-                      now};
+  Condition condition{std::move(type),    std::move(status), std::move(reason),
+                      std::move(message), generation,        now};
   if (before == nullptr) return condition;
   const auto old = std::ranges::find(before->conditions, condition.type, &Condition::type);
   if (old != before->conditions.end() && old->status == condition.status)
@@ -55,8 +55,7 @@ RouteParentStatus EntryFor(const Route& route, const ParentRef& parent, const Fi
 std::vector<RouteParentStatus> RouteStatus(const Route& route, const RouteFacts& facts) {
   std::vector<RouteParentStatus> ours;
   for (const auto& [index, accepted] : facts.verdict.accepted) {
-    if (index < route.parents.size())
-      ours.push_back(EntryFor(route, route.parents[index], accepted, facts));
+    if (index < route.parents.size()) ours.push_back(EntryFor(route, route.parents[index], accepted, facts));
   }
   // Each stays in its place: the list is one value to the API, and others compare it.
   std::vector<RouteParentStatus> parents;

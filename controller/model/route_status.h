@@ -42,8 +42,8 @@ struct RouteFacts {
 
 /// What status.parents is to be; equal to `present` where nothing is to be written. Entries of other
 /// controllers stay as they are, Weir's are those of the parents that are Services. Conditions: Accepted
-/// (Accepted, NoMatchingParent, UnsupportedValue, Conflicted) and ResolvedRefs (ResolvedRefs, BackendNotFound,
-/// InvalidKind, RefNotPermitted).
+/// (Accepted, NoMatchingParent, UnsupportedValue, Conflicted) and ResolvedRefs (ResolvedRefs,
+/// BackendNotFound, InvalidKind, RefNotPermitted).
 ///
 /// A route that is accepted keeps the entry it has, with the old observedGeneration, until all have acked:
 /// Flagger does not go on before. One that has no entry yet is Unknown, Pending, observedGeneration 0. That a

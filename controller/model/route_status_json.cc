@@ -77,7 +77,8 @@ Result<std::vector<RouteParentStatus>> ReadRouteParents(const json::value& route
     if (list == nullptr || list->is_null()) return parents;
     for (const json::value& value : list->as_array()) {
       const json::object& in = value.as_object();
-      RouteParentStatus entry{ToParentRef(in.at("parentRef").as_object()), TextOf(in.at("controllerName")), {}};
+      RouteParentStatus entry{
+          ToParentRef(in.at("parentRef").as_object()), TextOf(in.at("controllerName")), {}};
       if (const json::value* conditions = in.if_contains("conditions")) {
         for (const json::value& condition : conditions->as_array())
           entry.conditions.push_back(ToCondition(condition.as_object()));

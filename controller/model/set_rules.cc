@@ -57,12 +57,12 @@ std::vector<Breach> SetRules::Of(const EndpointSlice& slice) const {
   }
   breaches.push_back(
       {"addressType",
-       Complaint(fmt::format("{}, but Service {} has no {} address (mixed address families)",
-                             FamilyName(slice.family), ToString(service->first), FamilyName(slice.family)),
-                 "endpoints of a family that clients dial",
-                 fmt::format(
-                     "add an {} address to spec.clusterIPs of the Service, or give endpoints of its family",
-                     FamilyName(slice.family)))});
+       Complaint(
+           fmt::format("{}, but Service {} has no {} address (mixed address families)",
+                       FamilyName(slice.family), ToString(service->first), FamilyName(slice.family)),
+           "endpoints of a family that clients dial",
+           fmt::format("add an {} address to spec.clusterIPs of the Service, or give endpoints of its family",
+                       FamilyName(slice.family)))});
   return breaches;
 }
 
@@ -98,9 +98,10 @@ void SetRules::ClaimService(std::string_view kind, const ObjectKey& object, cons
 void SetRules::CheckExists(const ObjectKey& object, std::string_view field, const std::string& service,
                            Breaches& breaches) const {
   if (objects_.services.contains(ObjectKey{object.ns, service})) return;
-  breaches.push_back({std::string(field), Complaint(fmt::format("the unknown Service {}/{}", object.ns, service),
-                                                    "the name of a Service in the same namespace",
-                                                    "apply the Service with it, or correct the name")});
+  breaches.push_back(
+      {std::string(field), Complaint(fmt::format("the unknown Service {}/{}", object.ns, service),
+                                     "the name of a Service in the same namespace",
+                                     "apply the Service with it, or correct the name")});
 }
 
 void SetRules::CheckDivided(const ObjectKey& object, std::string_view field, const std::string& service,
@@ -108,10 +109,11 @@ void SetRules::CheckDivided(const ObjectKey& object, std::string_view field, con
   CheckExists(object, field, service, breaches);
   const auto found = objects_.services.find(ObjectKey{object.ns, service});
   if (found != objects_.services.end() && found->second.cluster_ips.empty()) {
-    breaches.push_back({std::string(field),
-                        Complaint(fmt::format("the headless Service {}", ToString(found->first)),
-                                  "a Service with an address that clients dial",
-                                  "a headless Service has none, so nothing can be divided; give it an address")});
+    breaches.push_back(
+        {std::string(field),
+         Complaint(fmt::format("the headless Service {}", ToString(found->first)),
+                   "a Service with an address that clients dial",
+                   "a headless Service has none, so nothing can be divided; give it an address")});
   }
   const auto owner = owners_.find(ObjectKey{object.ns, service});
   if (owner == owners_.end()) return;
@@ -151,7 +153,8 @@ void SetRules::CheckAnalyses(const Rollout& rollout, Breaches& breaches) const {
                   *analysis, /*background=*/false, breaches);
   }
   if (rollout.spec.background)
-    CheckAnalysis(rollout, "spec.strategy.canary.analysis", rollout.spec.background->analysis, true, breaches);
+    CheckAnalysis(rollout, "spec.strategy.canary.analysis", rollout.spec.background->analysis, true,
+                  breaches);
   if (!canary && rollout.spec.blue_green->post_promotion) {
     CheckAnalysis(rollout, "spec.strategy.blueGreen.postPromotionAnalysis",
                   *rollout.spec.blue_green->post_promotion, false, breaches);
