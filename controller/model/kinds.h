@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "common/status.h"
 #include "controller/model/objects.h"
 #include "controller/model/yaml_reader.h"
 
@@ -54,5 +55,8 @@ TrafficSplit ReadTrafficSplit(const Cursor& document, const Metadata& metadata, 
 Route ReadRoute(const Cursor& document, const Metadata& metadata, RouteKind kind);
 ReferenceGrant ReadReferenceGrant(const Cursor& document, const Metadata& metadata);
 AnalysisTemplate ReadAnalysisTemplate(const Cursor& document, const Metadata& metadata);
+
+/// Any of them, by its apiVersion and kind. INVALID_ARGUMENT as ParseManifests has it, without file and line.
+Result<Object> ReadNode(const YamlNode& node);
 
 }  // namespace weir::model

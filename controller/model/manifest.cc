@@ -58,6 +58,15 @@ class Reader {
     ReadObject(*document.root, document.line, document.errors.empty());
   }
 
+  /// An object by itself; nullopt after a complaint.
+  std::optional<Object> TakeOne(const YamlNode& node) {
+    const Cursor root(node, errors_);
+    auto [object, who] = ReadKnown(root);
+    const bool whole = errors_.empty() && !who.empty();
+    Flush(who);
+    return whole ? std::optional(std::move(object)) : std::nullopt;
+  }
+
   /// Errors that belong to no object.
   void TakeFileErrors(const std::vector<YamlError>& errors) {
     for (const YamlError& error : errors) AddLine(error.line, "", error);
@@ -65,6 +74,10 @@ class Reader {
 
   Result<std::vector<Document>> Finish() {
     if (lines_.empty()) return std::move(documents_);
+    return Complaints();
+  }
+
+  Status Complaints() {
     std::stable_sort(lines_.begin(), lines_.end(),
                      [](const auto& a, const auto& b) { return a.first < b.first; });
     std::string text;
@@ -77,20 +90,8 @@ class Reader {
  private:
   void ReadObject(const YamlNode& node, int line, bool clean) {
     const Cursor root(node, errors_);
-    Object object;
-    std::string who;
-    if (node.kind != YamlNode::Kind::kMap) {
-      root.Fail("a map with apiVersion, kind, metadata and spec");
-    } else if (IsList(root)) {
-      ReadList(root);
-    } else if (const Api* api = ReadKind(root)) {
-      const Metadata metadata = ReadMetadata(root, api->kind == "Service");
-      who = fmt::format("{} {}/{}", api->kind, metadata.key.ns,
-                        metadata.key.name.empty() ? "?" : metadata.key.name);
-      object = ReadAs(root, *api, metadata);
-    } else {
-      who = Who(root);
-    }
+    if (IsList(root)) return ReadList(root);
+    auto [object, who] = ReadKnown(root);
     const bool whole = clean && errors_.empty() && !who.empty();
     Flush(who);
     if (!whole) return;
@@ -111,6 +112,20 @@ class Reader {
       return;
     }
     documents_.push_back({std::move(object), file_, line, std::move(yaml)});
+  }
+
+  /// And who it is, for complaints: "Service shop/web".
+  static std::pair<Object, std::string> ReadKnown(const Cursor& root) {
+    if (root.node().kind != YamlNode::Kind::kMap) {
+      root.Fail("a map with apiVersion, kind, metadata and spec");
+      return {};
+    }
+    const Api* api = ReadKind(root);
+    if (api == nullptr) return {Object{}, Who(root)};
+    const Metadata metadata = ReadMetadata(root, api->kind == "Service");
+    std::string who = fmt::format("{} {}/{}", api->kind, metadata.key.ns,
+                                  metadata.key.name.empty() ? "?" : metadata.key.name);
+    return {ReadAs(root, *api, metadata), std::move(who)};
   }
 
   static bool IsList(const Cursor& root) {
@@ -207,8 +222,9 @@ class Reader {
       ++left_out_;
       return;
     }
-    lines_.emplace_back(line, fmt::format("{}:{}: {}{}{}{}{}", file_, line, who, who.empty() ? "" : ": ",
-                                          error.path, error.path.empty() ? "" : ": ", error.text));
+    const std::string place = file_.empty() ? "" : fmt::format("{}:{}: ", file_, line);
+    lines_.emplace_back(line, fmt::format("{}{}{}{}{}{}", place, who, who.empty() ? "" : ": ", error.path,
+                                          error.path.empty() ? "" : ": ", error.text));
   }
 
   std::string file_;
@@ -220,6 +236,13 @@ class Reader {
 };
 
 }  // namespace
+
+Result<Object> ReadNode(const YamlNode& node) {
+  Reader reader("");
+  auto object = reader.TakeOne(node);
+  if (!object) return reader.Complaints();
+  return *std::move(object);
+}
 
 Result<std::vector<Document>> ParseManifests(std::string_view yaml, std::string_view file) {
   Reader reader(file);
