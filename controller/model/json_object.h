@@ -9,9 +9,10 @@
 
 namespace weir::model {
 
-/// One object, read by the same rules as a manifest. The items of a list that the API server answers with say
-/// neither their apiVersion nor their kind: these are taken then. INVALID_ARGUMENT with every error, one per
-/// line: "Kind ns/name: field.path: found X, expected Y; remedy".
+/// One object, read by the rules of a manifest; but of Kubernetes' own kinds, and in metadata, fields that
+/// are not known are passed over. The items of a list that the API server answers with say neither their
+/// apiVersion nor their kind: these are taken then. INVALID_ARGUMENT with every error, one per line: "Kind
+/// ns/name: field.path: found X, expected Y; remedy".
 Result<Object> ReadJson(const boost::json::object& object, std::string_view api_version,
                         std::string_view kind);
 

@@ -58,10 +58,16 @@ class Reader {
     ReadObject(*document.root, document.line, document.errors.empty());
   }
 
-  /// An object by itself; nullopt after a complaint.
+  /// An object of an API server by itself; nullopt after a complaint. What it has checked may have fields
+  /// that are newer than Weir.
   std::optional<Object> TakeOne(const YamlNode& node) {
     const Cursor root(node, errors_);
     auto [object, who] = ReadKnown(root);
+    const bool of_kubernetes =
+        std::holds_alternative<Service>(object) || std::holds_alternative<EndpointSlice>(object);
+    std::erase_if(errors_, [of_kubernetes](const YamlError& error) {
+      return error.of_people && (of_kubernetes || error.path.starts_with("metadata."));
+    });
     const bool whole = errors_.empty() && !who.empty();
     Flush(who);
     return whole ? std::optional(std::move(object)) : std::nullopt;

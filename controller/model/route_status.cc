@@ -6,7 +6,8 @@
 namespace weir::model {
 namespace {
 
-constexpr size_t kMaxEntries = 32;  // of the API
+constexpr size_t kMaxEntries = 32;    // of the API
+constexpr size_t kMaxMessage = 1024;  // of the API 32768
 
 /// The entry of ours for this parent.
 const RouteParentStatus* OursFor(const ParentRef& parent, const std::vector<RouteParentStatus>& present) {
@@ -14,6 +15,14 @@ const RouteParentStatus* OursFor(const ParentRef& parent, const std::vector<Rout
     return entry.controller == kControllerName && entry.parent == parent;
   });
   return found == present.end() ? nullptr : &*found;
+}
+
+/// Not cut within a UTF-8 character.
+std::string Shortened(std::string text) {
+  if (text.size() <= kMaxMessage) return text;
+  size_t end = kMaxMessage;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return text.substr(0, end) + "...";
 }
 
 /// With the time of its last transition, which `before` remembers.
@@ -30,8 +39,8 @@ Condition ConditionOf(std::string type, std::string status, std::string reason, 
 
 Condition ConditionOf(std::string type, const Finding& finding, const Route& route, const RouteFacts& facts,
                       const RouteParentStatus* before) {
-  return ConditionOf(std::move(type), finding.holds ? "True" : "False", finding.reason, finding.message,
-                     route.generation, facts.now, before);
+  return ConditionOf(std::move(type), finding.holds ? "True" : "False", finding.reason,
+                     Shortened(finding.message), route.generation, facts.now, before);
 }
 
 RouteParentStatus EntryFor(const Route& route, const ParentRef& parent, const Finding& accepted,

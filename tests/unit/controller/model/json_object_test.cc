@@ -63,6 +63,34 @@ TEST(JsonObject, ErrorsNameTheObjectAndTheField) {
       << text;
 }
 
+TEST(JsonObject, FieldsThatAreNewerThanWeir) {
+  EXPECT_TRUE(Read(R"({"metadata": {"name": "a", "new": {}}, "new": 1, "spec": {"clusterIP": "10.96.0.1",
+      "new": [], "ports": [{"port": 80, "new": ""}]}})")
+                  .ok());
+  const char* const kSplit = R"({"metadata": {"name": "a", "new": {}}, "spec": {"service": "a", %s
+      "backends": [{"service": "a", "weight": 1}]}})";
+  const std::string version = "split.smi-spec.io/v1alpha4", split = kSplit;
+  const auto with = [&](const char* field) {
+    return Read((split.substr(0, split.find("%s")) + field + split.substr(split.find("%s") + 2)).c_str(),
+                version, "TrafficSplit")
+        .status();
+  };
+  EXPECT_TRUE(with("").ok()) << with("");
+  EXPECT_EQ(Message(with("\"new\": 1,")).find("TrafficSplit default/a: spec.new: found the unknown field"),
+            0U)
+      << "it may say where connections go";
+}
+
+TEST(JsonObject, APodThatGoesAndOneThatComesWithTheAddressOfTheirNode) {
+  const auto object = Read(R"({"metadata": {"name": "a", "labels": {"kubernetes.io/service-name": "a"}},
+      "addressType": "IPv4", "ports": [{"name": "", "port": 80}], "endpoints": [
+      {"addresses": ["10.0.0.1"], "conditions": {"ready": false, "serving": true, "terminating": true}},
+      {"addresses": ["10.0.0.1"], "conditions": {"ready": true}}]})",
+                           "discovery.k8s.io/v1", "EndpointSlice");
+  ASSERT_TRUE(object.ok()) << object.status();
+  EXPECT_EQ(std::get<EndpointSlice>(*object).endpoints.size(), 2U) << "the compiler takes the better state";
+}
+
 TEST(JsonObject, NotAnObjectOfOurs) {
   for (const char* json : {"{}", R"({"metadata": 1, "spec": []})",
                            R"({"kind": "Pod", "metadata": {"name": "a"}})", R"({"kind": ["Service"]})"}) {

@@ -116,6 +116,13 @@ TEST(RouteStatus, AParentSpelledOtherwiseIsAnother) {
   EXPECT_EQ(after[0].conditions[0].last_transition, kNow);
 }
 
+TEST(RouteStatus, AMessageHasALimit) {
+  RouteVerdict verdict = Conflicted();
+  verdict.accepted[1].message = std::string(1023, 'a') + "\u00e9" + std::string(5000, 'b');
+  EXPECT_EQ(RouteStatus(MakeRoute(1), {verdict, false, kNow, {}})[0].conditions[0].message,
+            std::string(1023, 'a') + "...");
+}
+
 TEST(RouteStatus, NoEntryForAGateway) {
   EXPECT_TRUE(RouteStatus(MakeRoute(1), {RouteVerdict{}, true, kNow, {}}).empty());
 }
