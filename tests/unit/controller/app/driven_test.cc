@@ -9,8 +9,6 @@
 namespace weir::app {
 namespace {
 
-using model::ObjectSet;
-
 std::string Service(const std::string& name, const std::string& address) {
   return fmt::format(
       "apiVersion: v1\nkind: Service\nmetadata: {{name: {}, namespace: shop}}\n"

@@ -47,6 +47,7 @@ std::string ToText(const RouteParentStatus& entry) {
 
 std::vector<std::string> ToText(const std::vector<RouteParentStatus>& entries) {
   std::vector<std::string> lines;
+  lines.reserve(entries.size());
   for (const RouteParentStatus& entry : entries) lines.push_back(ToText(entry));
   return lines;
 }
