@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "controller/model/kinds.h"
+#include "controller/model/yaml_reader.h"
 
 namespace weir::model {
 namespace {
@@ -157,6 +158,9 @@ class Claimant {
 
   Finding Attach(const Route& route, const ParentRef& parent, const Driven& driven) {
     const ObjectKey key{parent.ns.value_or(route.key.ns), parent.name};
+    if (!IsDnsLabel(key.ns) || !IsDnsLabel(key.name)) {
+      return Refused(kNoMatchingParent, fmt::format("no Service can have the name {}", Quote(ToString(key))));
+    }
     if (key.ns != route.key.ns) {
       return Refused(kUnsupportedValue,
                      fmt::format("Service {} is of another namespace: Weir cannot divide it for clients of "

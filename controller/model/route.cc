@@ -108,6 +108,14 @@ class RouteReader {
     return type.value_or("PathPrefix") == "PathPrefix" && value.value_or("/") == "/";
   }
 
+  static bool IsReference(const BackendRef& backend) {
+    // A kind is a label in any case of letters.
+    std::string kind = backend.kind;
+    std::ranges::transform(kind, kind.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? 'a' : c; });
+    return IsDnsSubdomain(backend.name) && IsDnsLabel(backend.ns) && IsDnsLabel(kind) &&
+           (backend.group.empty() || IsDnsSubdomain(backend.group));
+  }
+
   std::vector<BackendRef> ReadBackends(const Cursor& field) {
     std::vector<BackendRef> backends;
     const auto items = field.Items();
@@ -135,7 +143,11 @@ class RouteReader {
       }
       backend.name = item.RequireString("name", "the name of a Service").value_or("");
       if (backend.ns.empty()) backend.ns = route_.key.ns;
-      backends.push_back(std::move(backend));
+      if (IsReference(backend)) {
+        backends.push_back(std::move(backend));
+      } else {
+        Refuse(item, "no object can have such a name, namespace, kind or group");
+      }
     }
     return backends;
   }

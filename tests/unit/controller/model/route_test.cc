@@ -94,6 +94,15 @@ TEST(Route, WhatIsEveryConnection) {
        "{" + kTo + "}, {backendRefs: [{name: a, port: 80, weight: 2}]}",
        {"spec.rules[1]: it leads elsewhere than the rule before, and connect() cannot tell which is meant"}},
       {"TCPRoute",
+       "{backendRefs: [{name: \"a\\nb\"}, {name: A}, {name: a, namespace: a.b}, {name: a, kind: \"\"}, "
+       "{name: a, "
+       "group: /}]}",
+       {"spec.rules[0].backendRefs[0]: no object can have such a name, namespace, kind or group",
+        "spec.rules[0].backendRefs[1]: no object can have such a name, namespace, kind or group",
+        "spec.rules[0].backendRefs[2]: no object can have such a name, namespace, kind or group",
+        "spec.rules[0].backendRefs[3]: no object can have such a name, namespace, kind or group",
+        "spec.rules[0].backendRefs[4]: no object can have such a name, namespace, kind or group"}},
+      {"TCPRoute",
        "{backendRefs: [" +
            [] {
              std::string all;
