@@ -60,8 +60,14 @@ bool SameButForAcks(const RolloutEntry& a, const RolloutEntry& b) {
 
 }  // namespace
 
-Core::Core(store::Store& store, const Clock& clock, CoreListener& listener, compiler::Options options)
-    : store_(store), clock_(clock), listener_(listener), options_(options), compiler_(options) {}
+Core::Core(store::Store& store, const Clock& clock, CoreListener& listener, compiler::Options options,
+           model::Origin origin)
+    : store_(store),
+      clock_(clock),
+      listener_(listener),
+      options_(options),
+      origin_(origin),
+      compiler_(options) {}
 
 engine::TimePoint Core::Now() const {
   return std::chrono::floor<std::chrono::milliseconds>(clock_.WallNow());
@@ -81,8 +87,8 @@ Status Core::Load() {
     }
     objects_.Put(documents->front().object);
   }
-  RETURN_IF_ERROR(
-      Annotate(model::ValidateSet(objects_), "the objects of the state directory do not fit together"));
+  RETURN_IF_ERROR(Annotate(model::ValidateSet(objects_, origin_),
+                           "the objects of the state directory do not fit together"));
   std::erase_if(contents.objects, [](const auto& entry) { return entry.first.kind != kRollout; });
   yaml_ = std::move(contents.objects);
   nodes_ = std::move(contents.nodes);
@@ -414,7 +420,7 @@ Status Core::Check(const ObjectChanges& changes) {
   Placement placement(objects_);
   placement.Place(changes);
   vips_.reset();
-  return model::ValidateSet(objects_);
+  return model::ValidateSet(objects_, origin_);
 }
 
 void Core::AffectedServices(const compiler::Compiler& compiler, const model::ObjectSet& objects,
@@ -474,7 +480,7 @@ Status Core::Change(const ObjectChanges& changes) {
 Status Core::ValidatePlaced(const ObjectChanges& changes, Transaction& transaction) {
   if (!OnlySlices(changes)) {
     vips_.reset();
-    RETURN_IF_ERROR(model::ValidateSet(objects_));
+    RETURN_IF_ERROR(model::ValidateSet(objects_, origin_));
     transaction.compiler.emplace(options_);
     transaction.compiler->Index(objects_);
     return OkStatus();

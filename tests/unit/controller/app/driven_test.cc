@@ -77,6 +77,17 @@ TEST_F(DrivenTest, WhatConnectCannotDoIsAnErrorOfAFile) {
   EXPECT_NE(Message(put).find("HTTPRoute shop/web: spec.rules[0].filters: "), std::string::npos) << put;
 }
 
+TEST_F(DrivenTest, InAClusterABackendMayComeLater) {
+  const std::string split =
+      "apiVersion: split.smi-spec.io/v1alpha4\nkind: TrafficSplit\nmetadata: {name: t, namespace: shop}\n"
+      "spec: {service: web, backends: [{service: next, weight: 1}, {service: later, weight: 1}]}\n";
+  EXPECT_EQ(Put({split}).code(), absl::StatusCode::kInvalidArgument);
+  core = std::make_unique<Core>(store, clock, told, compiler::Options{}, model::Origin::kCluster);
+  ASSERT_TRUE(core->Load().ok());
+  ASSERT_TRUE(Put({split}).ok());
+  EXPECT_EQ(Splits()[0], "80 TrafficSplit/t: next*1 later*1");
+}
+
 /// Any of a few objects that have to do with each other.
 model::Object AnyObject(std::mt19937& random) {
   const auto pick = [&random](size_t count) { return random() % count; };
