@@ -110,11 +110,12 @@ void AddApplyCommands(CLI::App& app, Context& context) {
       ->allow_extra_args(false);
   // Spelled as in manifests; the transform takes any case.
   del->add_option("kind", delete_flags->kind,
-                  "Rollout, Service, EndpointSlice, TrafficSplit, AnalysisTemplate or Webhook")
+                  "Rollout, Service, EndpointSlice, TrafficSplit, HTTPRoute, GRPCRoute, TCPRoute, "
+                  "ReferenceGrant, AnalysisTemplate or Webhook")
       ->type_name("KIND")
-      ->transform(CLI::IsMember(
-          {"Rollout", "Service", "EndpointSlice", "TrafficSplit", "AnalysisTemplate", "Webhook"},
-          CLI::ignore_case));
+      ->transform(CLI::IsMember({"Rollout", "Service", "EndpointSlice", "TrafficSplit", "HTTPRoute",
+                                 "GRPCRoute", "TCPRoute", "ReferenceGrant", "AnalysisTemplate", "Webhook"},
+                                CLI::ignore_case));
   del->add_option("name", delete_flags->name, "its name")->type_name("NAME");
   del->callback([&app, &context, delete_flags] {
     context.action = [&app, &context, delete_flags] { return Delete(app, context, *delete_flags); };

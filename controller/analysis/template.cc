@@ -395,6 +395,17 @@ std::optional<Duration> ParseGoDuration(std::string_view text) {
   return Duration(static_cast<int64_t>(sum + 1e-9));
 }
 
+namespace {
+
+/// On one line, whatever is in it.
+std::string Shown(std::string_view tag) {
+  const bool plain =
+      std::ranges::all_of(tag, [](char c) { return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f; });
+  return plain ? std::string(tag) : fmt::format("{:?}", tag);
+}
+
+}  // namespace
+
 Result<std::string> Substitute(std::string_view text,
                                const std::function<const std::string*(std::string_view)>& value) {
   constexpr std::string_view kSpace = " \t";
@@ -410,9 +421,10 @@ Result<std::string> Substitute(std::string_view text,
     tag.remove_prefix(std::min(tag.find_first_not_of(kSpace), tag.size()));
     tag = tag.substr(0, tag.find_last_not_of(kSpace) + 1);
     if (!tag.starts_with("args."))
-      return InvalidArgument("found {{{{{}}}}}, expected {{{{args.NAME}}}}", tag.substr(0, 64));
+      return InvalidArgument("found {{{{{}}}}}, expected {{{{args.NAME}}}}", Shown(tag.substr(0, 64)));
     const std::string* const found = value(tag.substr(5));
-    if (found == nullptr) return InvalidArgument("found no value of {}, expected one", tag.substr(0, 128));
+    if (found == nullptr)
+      return InvalidArgument("found no value of {}, expected one", Shown(tag.substr(0, 128)));
     out += *found;
     text.remove_prefix(close + 2);
   }

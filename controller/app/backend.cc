@@ -27,6 +27,10 @@ const std::vector<Kind>& Kinds() {
       {"TrafficSplit", {"trafficsplit", "trafficsplits", "ts"}},
       {"AnalysisTemplate", {"analysistemplate", "analysistemplates", "at"}},
       {"Webhook", {"webhook", "webhooks"}},
+      {"HTTPRoute", {"httproute", "httproutes"}},
+      {"GRPCRoute", {"grpcroute", "grpcroutes"}},
+      {"TCPRoute", {"tcproute", "tcproutes"}},
+      {"ReferenceGrant", {"referencegrant", "referencegrants", "refgrant"}},
       {"Node", {"node", "nodes"}},
   };
   return kinds;
@@ -43,8 +47,8 @@ Result<std::string> ParseKind(const std::string& text) {
     if (std::count(kind.spellings.begin(), kind.spellings.end(), lower) > 0) return std::string(kind.name);
   }
   return InvalidArgument(
-      "kind: found '{}', expected Service, EndpointSlice, Rollout, TrafficSplit, "
-      "AnalysisTemplate, Webhook or Node",
+      "kind: found '{}', expected Service, EndpointSlice, Rollout, TrafficSplit, HTTPRoute, GRPCRoute, "
+      "TCPRoute, ReferenceGrant, AnalysisTemplate, Webhook or Node",
       text);
 }
 
@@ -75,18 +79,18 @@ Presence Compare(const model::ObjectSet& objects, const model::Object& object) {
     Presence operator()(const model::AnalysisTemplate& o) {
       return compare_(FindIn(objects.templates, o.key), o);
     }
+    Presence operator()(const model::Route& o) {
+      const auto found = objects.routes.find(o.id());
+      return compare_(found == objects.routes.end() ? nullptr : &found->second, o);
+    }
+    Presence operator()(const model::ReferenceGrant& o) { return compare_(FindIn(objects.grants, o.key), o); }
     Presence operator()(const model::Webhook& o) { return compare_(FindIn(objects.webhooks, o.key), o); }
   };
   return std::visit(Visitor{objects, compare}, object);
 }
 
 bool Exists(const model::ObjectSet& objects, std::string_view kind, const ObjectKey& key) {
-  if (kind == "Service") return objects.services.contains(key);
-  if (kind == "EndpointSlice") return objects.slices.contains(key);
-  if (kind == "Rollout") return objects.rollouts.contains(key);
-  if (kind == "AnalysisTemplate") return objects.templates.contains(key);
-  if (kind == "Webhook") return objects.webhooks.contains(key);
-  return objects.splits.contains(key);
+  return objects.Get(kind, key).has_value();
 }
 
 void AddChange(google::protobuf::RepeatedPtrField<v1::ObjectChange>& changes, std::string_view kind,

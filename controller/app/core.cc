@@ -34,6 +34,16 @@ void InsertServices(const model::Rollout& rollout, std::set<ObjectKey>& services
   if (!rollout.preview_service.empty()) services.insert({rollout.key.ns, rollout.preview_service});
 }
 
+/// The services that a route divides, or wants to. `leads_to`: only if it leads to this namespace.
+void InsertServices(const model::Route& route, const std::optional<std::string>& leads_to,
+                    std::set<ObjectKey>& services) {
+  const auto leads_there = [&](const model::BackendRef& backend) { return backend.ns == *leads_to; };
+  if (leads_to && !std::any_of(route.backends.begin(), route.backends.end(), leads_there)) return;
+  for (const model::ParentRef& parent : route.parents) {
+    if (parent.IsService()) services.insert({parent.ns.value_or(route.key.ns), parent.name});
+  }
+}
+
 const compiler::Frontends& FrontendsOf(const std::map<ObjectKey, compiler::Frontends>& frontends,
                                        const ObjectKey& service) {
   static const compiler::Frontends kNone;
@@ -50,8 +60,14 @@ bool SameButForAcks(const RolloutEntry& a, const RolloutEntry& b) {
 
 }  // namespace
 
-Core::Core(store::Store& store, const Clock& clock, CoreListener& listener, compiler::Options options)
-    : store_(store), clock_(clock), listener_(listener), options_(options), compiler_(options) {}
+Core::Core(store::Store& store, const Clock& clock, CoreListener& listener, compiler::Options options,
+           model::Origin origin)
+    : store_(store),
+      clock_(clock),
+      listener_(listener),
+      options_(options),
+      origin_(origin),
+      compiler_(options) {}
 
 engine::TimePoint Core::Now() const {
   return std::chrono::floor<std::chrono::milliseconds>(clock_.WallNow());
@@ -71,8 +87,8 @@ Status Core::Load() {
     }
     objects_.Put(documents->front().object);
   }
-  RETURN_IF_ERROR(
-      Annotate(model::ValidateSet(objects_), "the objects of the state directory do not fit together"));
+  RETURN_IF_ERROR(Annotate(model::ValidateSet(objects_, origin_),
+                           "the objects of the state directory do not fit together"));
   std::erase_if(contents.objects, [](const auto& entry) { return entry.first.kind != kRollout; });
   yaml_ = std::move(contents.objects);
   nodes_ = std::move(contents.nodes);
@@ -404,7 +420,7 @@ Status Core::Check(const ObjectChanges& changes) {
   Placement placement(objects_);
   placement.Place(changes);
   vips_.reset();
-  return model::ValidateSet(objects_);
+  return model::ValidateSet(objects_, origin_);
 }
 
 void Core::AffectedServices(const compiler::Compiler& compiler, const model::ObjectSet& objects,
@@ -421,10 +437,16 @@ void Core::AffectedServices(const compiler::Compiler& compiler, const model::Obj
     if (auto found = objects.rollouts.find(key); found != objects.rollouts.end()) {
       InsertServices(found->second, services);
     }
-  } else if (kind == "Webhook") {
-    return;  // decides on no frontend
-  } else if (auto found = objects.splits.find(key); found != objects.splits.end()) {
-    services.insert({key.ns, found->second.service});
+  } else if (kind == "TrafficSplit") {
+    if (auto found = objects.splits.find(key); found != objects.splits.end())
+      services.insert({key.ns, found->second.service});
+  } else if (kind == "ReferenceGrant") {
+    for (const auto& [id, route] : objects.routes) InsertServices(route, key.ns, services);
+  } else {
+    // Templates and webhooks decide on no frontend; of a route with the name there may be one of each kind.
+    for (const auto& [id, route] : objects.routes) {
+      if (id.key == key && kind == model::NameOf(id.kind)) InsertServices(route, std::nullopt, services);
+    }
   }
   if (!slices_of) return;
   for (const ObjectKey& dependent : compiler.Dependents({key.ns, *slices_of})) services.insert(dependent);
@@ -458,7 +480,7 @@ Status Core::Change(const ObjectChanges& changes) {
 Status Core::ValidatePlaced(const ObjectChanges& changes, Transaction& transaction) {
   if (!OnlySlices(changes)) {
     vips_.reset();
-    RETURN_IF_ERROR(model::ValidateSet(objects_));
+    RETURN_IF_ERROR(model::ValidateSet(objects_, origin_));
     transaction.compiler.emplace(options_);
     transaction.compiler->Index(objects_);
     return OkStatus();

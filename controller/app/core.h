@@ -22,6 +22,7 @@
 #include "controller/app/digest.h"
 #include "controller/compiler/compiler.h"
 #include "controller/engine/engine.h"
+#include "controller/model/manifest.h"
 #include "controller/model/objects.h"
 #include "controller/model/vip_index.h"
 #include "controller/store/store.h"
@@ -63,8 +64,9 @@ struct ObjectChanges {
 
 class Core {
  public:
-  /// All must outlive it.
-  Core(store::Store& store, const Clock& clock, CoreListener& listener, compiler::Options options);
+  /// All must outlive it. `origin`: by which rules objects must fit together.
+  Core(store::Store& store, const Clock& clock, CoreListener& listener, compiler::Options options,
+       model::Origin origin = model::Origin::kFiles);
 
   /// Takes up what the store holds and compiles it, under the same generation when the content is the same.
   /// The listener is not told; see AllFrontends. Then call Restart once the agents' side is ready.
@@ -99,6 +101,10 @@ class Core {
   const model::ObjectSet& objects() const { return objects_; }
   const std::map<ObjectKey, RolloutEntry>& rollouts() const { return rollouts_; }
   const std::map<ObjectKey, compiler::Frontends>& frontends() const { return frontends_; }  // by service
+  /// What divides a port by weights that others write.
+  std::string SourceOf(const ObjectKey& service, const model::ServicePort& port) const {
+    return compiler_.SourceOf(service, port);
+  }
   const std::map<std::string, uint32_t>& nodes() const { return nodes_; }
   uint64_t generation() const { return generation_; }
   uint64_t commit_failures() const { return commit_failures_; }
@@ -141,6 +147,7 @@ class Core {
   const Clock& clock_;
   CoreListener& listener_;
   const compiler::Options options_;
+  const model::Origin origin_;
   compiler::Compiler compiler_;
   model::ObjectSet objects_;
   std::optional<model::VipIndex> vips_;           // of objects_; none after a change of more than slices

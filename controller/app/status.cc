@@ -1,5 +1,8 @@
 #include "controller/app/status.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <set>
 
@@ -18,15 +21,23 @@ bool Decides(const model::Rollout& rollout, const ObjectKey& service) {
           (!rollout.preview_service.empty() && rollout.preview_service == service.name));
 }
 
-// "Rollout/checkout", "TrafficSplit/x", or nothing.
-std::string OwnerOf(const model::ObjectSet& objects, const ObjectKey& service) {
-  for (const auto& [key, rollout] : objects.rollouts) {
+/// "Rollout/checkout", "TrafficSplit/x", "HTTPRoute/x", or nothing.
+std::string OwnerOf(const Core& core, const ObjectKey& service, const model::ServicePort& port) {
+  for (const auto& [key, rollout] : core.objects().rollouts) {
     if (Decides(rollout, service)) return "Rollout/" + key.name;
   }
-  for (const auto& [key, split] : objects.splits) {
-    if (key.ns == service.ns && split.service == service.name) return "TrafficSplit/" + key.name;
+  return core.SourceOf(service, port);
+}
+
+/// Those of all its ports, each once: "HTTPRoute/x, TCPRoute/y".
+std::string OwnersOf(const Core& core, const model::Service& service) {
+  std::vector<std::string> owners;
+  for (const model::ServicePort& port : service.ports) {
+    std::string owner = core.SourceOf(service.key, port);
+    if (!owner.empty() && std::find(owners.begin(), owners.end(), owner) == owners.end())
+      owners.push_back(std::move(owner));
   }
-  return {};
+  return fmt::format("{}", fmt::join(owners, ", "));
 }
 
 const RolloutEntry* RolloutOf(const Core& core, const ObjectKey& service) {
@@ -135,12 +146,15 @@ v1::Rollout RolloutStatus(const Facts& facts, const ObjectKey& key, const engine
 void AddSplits(const Facts& facts, const ObjectKey& service, v1::ListSplitsResponse& response) {
   auto frontends = facts.core.frontends().find(service);
   if (frontends == facts.core.frontends().end()) return;
-  std::string owner = OwnerOf(facts.core.objects(), service);
   const RolloutEntry* rollout = RolloutOf(facts.core, service);
   for (const auto& [id, frontend] : frontends->second) {
     v1::Split& split = *response.add_splits();
     split.set_namespace_(service.ns);
     split.set_service(service.name);
+    const model::ServicePort port{
+        .port = static_cast<uint16_t>(frontend.key().port()),
+        .protocol = frontend.key().protocol() == v1::PROTOCOL_TCP ? Protocol::kTcp : Protocol::kUdp};
+    const std::string owner = OwnerOf(facts.core, service, port);
     split.set_source(owner.empty() ? "Service" : owner);
     split.set_port_name(frontend.port_name());
     *split.mutable_key() = frontend.key();
@@ -191,8 +205,6 @@ v1::ListServicesResponse ServiceList(const Facts& facts, const std::string& ns, 
   for (const auto& [key, rollout] : objects.rollouts)
     for (const std::string& owned : {rollout.service, rollout.preview_service})
       if (!owned.empty()) owners[{key.ns, owned}] = "Rollout/" + key.name;
-  for (const auto& [key, split] : objects.splits)
-    owners[{key.ns, split.service}] = "TrafficSplit/" + key.name;
 
   v1::ListServicesResponse response;
   for (const auto& [key, service] : objects.services) {
@@ -205,7 +217,8 @@ v1::ListServicesResponse ServiceList(const Facts& facts, const std::string& ns, 
     }
     info.set_endpoints_ready(static_cast<uint32_t>(endpoints[key].ready.size()));
     info.set_endpoints_total(static_cast<uint32_t>(endpoints[key].all.size()));
-    info.set_split(owners[key]);
+    const auto owner = owners.find(key);
+    info.set_split(owner != owners.end() ? owner->second : OwnersOf(facts.core, service));
   }
   return response;
 }

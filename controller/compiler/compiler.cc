@@ -70,9 +70,10 @@ bool HasState(const Draft& draft, EndpointState state) {
 }
 
 /// KEP-1669: while one ready endpoint can be chosen, only ready ones are; without any, terminating ones serve
-/// on. A variant of weight 0 is never chosen, so its ready endpoints do not count.
-void AddVariants(const std::vector<Draft>& drafts, v1::Frontend& frontend) {
-  const bool any_ready = std::any_of(drafts.begin(), drafts.end(), [](const Draft& draft) {
+/// on. A variant of weight 0 is never chosen, so its ready endpoints do not count. Where each variant keeps
+/// its share, others' ready endpoints are none of its business.
+void AddVariants(const std::vector<Draft>& drafts, bool keep_shares, v1::Frontend& frontend) {
+  const bool any_ready = !keep_shares && std::any_of(drafts.begin(), drafts.end(), [](const Draft& draft) {
     return draft.weight > 0 && HasState(draft, EndpointState::kReady);
   });
   for (const Draft& draft : drafts) {
@@ -88,6 +89,15 @@ void AddVariants(const std::vector<Draft>& drafts, v1::Frontend& frontend) {
       endpoint.set_address(candidate.address.address.ToBytes());
       endpoint.set_port(candidate.address.port);
     }
+  }
+}
+
+/// While one has endpoints, those that have none have no weight.
+void SkipEmpty(v1::Frontend& frontend) {
+  const auto has_some = [](const v1::Variant& variant) { return variant.endpoints_size() > 0; };
+  if (std::none_of(frontend.variants().begin(), frontend.variants().end(), has_some)) return;
+  for (v1::Variant& variant : *frontend.mutable_variants()) {
+    if (!has_some(variant)) variant.set_weight(0);
   }
 }
 
@@ -118,9 +128,9 @@ std::string CommonRevision(const Slices& slices) {
   return revision;
 }
 
-const ServicePort* PortByNumber(const Service& service, const ServicePort& wanted) {
+const ServicePort* PortByNumber(const Service& service, uint16_t number, Protocol protocol) {
   for (const ServicePort& port : service.ports) {
-    if (port.port == wanted.port && port.protocol == wanted.protocol) return &port;
+    if (port.port == number && port.protocol == protocol) return &port;
   }
   return nullptr;
 }
@@ -212,7 +222,7 @@ void Compiler::Index(const ObjectSet& objects) {
   rollout_of_.clear();
   previewed_by_.clear();
   preview_of_.clear();
-  split_of_.clear();
+  divisions_.clear();
   roots_of_backend_.clear();
   for (const auto& [key, slice] : objects.slices) slices_of_[{key.ns, slice.service}].push_back(key);
   for (const auto& [key, rollout] : objects.rollouts) {
@@ -222,11 +232,14 @@ void Compiler::Index(const ObjectSet& objects) {
     if (previewed_by_.try_emplace(preview, key).second)
       preview_of_.try_emplace(ObjectKey{key.ns, rollout.service}, preview);
   }
-  for (const auto& [key, split] : objects.splits) {
-    const ObjectKey root{key.ns, split.service};
-    if (!split_of_.try_emplace(root, key).second) continue;
+  divisions_ = model::ClaimsOf(objects).divisions;
+  for (const auto& [root, division] : divisions_) {
     std::set<ObjectKey> backends;
-    for (const model::Backend& backend : split.backends) backends.insert({key.ns, backend.service});
+    const auto take = [&backends](const model::DrivenSplit& split) {
+      for (const model::DrivenBackend& backend : split.backends) backends.insert(backend.service);
+    };
+    if (division.whole) take(*division.whole);
+    for (const auto& [port, split] : division.tcp) take(split);
     for (const ObjectKey& backend : backends) roots_of_backend_.emplace(backend, root);
   }
 }
@@ -283,8 +296,38 @@ Compiler::Owners Compiler::OwnersOf(const ObjectSet& objects, const ObjectKey& s
     const auto it = map.find(named->second);
     return it == map.end() ? nullptr : &it->second;
   };
+  const auto division = divisions_.find(service);
   return {find_in(rollout_of_, objects.rollouts), find_in(previewed_by_, objects.rollouts),
-          find_in(split_of_, objects.splits)};
+          division == divisions_.end() ? nullptr : &division->second};
+}
+
+std::string Compiler::SourceOf(const ObjectKey& service, const ServicePort& port) const {
+  const auto division = divisions_.find(service);
+  const model::DrivenSplit* split = division == divisions_.end() ? nullptr : division->second.Of(port);
+  return split == nullptr ? "" : split->source;
+}
+
+/// One level: a backend that is divided itself is not followed.
+v1::Frontend Compiler::CompileDriven(const ObjectSet& objects, const model::DrivenSplit& split,
+                                     const ServicePort& port, AddressFamily family,
+                                     v1::Frontend frontend) const {
+  std::vector<Draft> drafts;
+  for (const model::DrivenBackend& backend : split.backends) {
+    Draft draft{backend.name, v1::ROLE_BACKEND, backend.weight, {}};
+    const auto service = backend.resolved ? objects.services.find(backend.service) : objects.services.end();
+    const ServicePort* target =
+        service == objects.services.end()
+            ? nullptr
+            : PortByNumber(service->second, backend.port.value_or(port.port), port.protocol);
+    if (target != nullptr)
+      draft.candidates = Collect(SlicesOf(objects, backend.service), family, *target, AnySlice);
+    drafts.push_back(std::move(draft));
+  }
+  const bool keep_shares = split.empty == model::EmptyBackend::kRefuseShare;
+  if (keep_shares) frontend.set_on_empty(v1::ON_EMPTY_REFUSE_SHARE);
+  AddVariants(drafts, keep_shares, frontend);
+  if (!keep_shares) SkipEmpty(frontend);
+  return frontend;
 }
 
 Frontends Compiler::CompileService(const ObjectSet& objects,
@@ -307,21 +350,9 @@ Frontends Compiler::CompileService(const ObjectSet& objects,
       const Slices slices = SlicesOf(objects, {key.ns, rollout->service});
       return DraftsOfPreview(*rollout, published(*rollout), slices, family, port);
     }
+    const Slices slices = SlicesOf(objects, key);
     std::vector<Draft> drafts;
-    if (owners.split == nullptr) {
-      const Slices slices = SlicesOf(objects, key);
-      drafts.push_back({CommonRevision(slices), v1::ROLE_STABLE, 1, Collect(slices, family, port, AnySlice)});
-      return drafts;
-    }
-    for (const model::Backend& backend : owners.split->backends) {
-      Draft draft{backend.service, v1::ROLE_BACKEND, backend.weight, {}};
-      const ObjectKey backend_key{key.ns, backend.service};
-      const auto it = objects.services.find(backend_key);
-      const ServicePort* target = it == objects.services.end() ? nullptr : PortByNumber(it->second, port);
-      if (target != nullptr)
-        draft.candidates = Collect(SlicesOf(objects, backend_key), family, *target, AnySlice);
-      drafts.push_back(std::move(draft));
-    }
+    drafts.push_back({CommonRevision(slices), v1::ROLE_STABLE, 1, Collect(slices, family, port, AnySlice)});
     return drafts;
   };
 
@@ -333,10 +364,14 @@ Frontends Compiler::CompileService(const ObjectSet& objects,
     for (const ServicePort& port : service.ports) {
       v1::Frontend frontend = FrontendOf(service, vip, port);
       frontend.set_on_empty(options_.on_empty);
-      AddVariants(drafts_for(vip.family(), port), frontend);
-      // A backend that a TrafficSplit names no more is not gone: there, not all is known.
-      if (owners.split == nullptr || owners.rollout != nullptr || owners.previews != nullptr)
+      const model::DrivenSplit* split = owners.division == nullptr ? nullptr : owners.division->Of(port);
+      if (split != nullptr) {
+        // A backend that is named no more is not gone: here, not all endpoints are known.
+        frontend = CompileDriven(objects, *split, port, vip.family(), std::move(frontend));
+      } else {
+        AddVariants(drafts_for(vip.family(), port), /*keep_shares=*/false, frontend);
         AddLingering(Collect(SlicesOf(objects, source), vip.family(), port, AnySlice), frontend);
+      }
       if (owners.rollout != nullptr)
         AddSafety(*owners.rollout, published(*owners.rollout), options_, frontend);
       std::string text = ToKey(frontend.key());

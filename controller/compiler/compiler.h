@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "controller/model/claims.h"
 #include "controller/model/objects.h"
 #include "weir/v1/types.pb.h"
 
@@ -50,16 +51,20 @@ class Compiler {
                            const std::map<model::ObjectKey, RolloutWeights>& weights,
                            const model::ObjectKey& service);
 
-  /// Takes up objects again: after any change of slices, rollouts or splits.
+  /// Takes up objects again: after any change but of slices alone.
   void Index(const model::ObjectSet& objects);
 
   /// Takes up one slice again: the service it belonged to, and the one it belongs to now. nullptr: it was not
   /// there, or is gone.
   void IndexSlice(const model::ObjectKey& slice, const std::string* before, const std::string* after);
 
-  /// Services whose frontends depend on the slices of `service`: itself, roots of splits that name it, and
-  /// the preview Service of the rollout that divides it.
+  /// Services whose frontends depend on the slices of `service`: itself, roots of splits and routes that name
+  /// it, and the preview Service of the rollout that divides it.
   std::vector<model::ObjectKey> Dependents(const model::ObjectKey& service) const;
+
+  /// "TrafficSplit/web", "HTTPRoute/web": what divides the port by weights that others write; "": nothing
+  /// does.
+  std::string SourceOf(const model::ObjectKey& service, const model::ServicePort& port) const;
 
  private:
   Options options_;
@@ -67,18 +72,21 @@ class Compiler {
   using ObjectKey = model::ObjectKey;
   /// What decides on the frontends of one service; at most one pointer is set.
   struct Owners {
-    const model::Rollout* rollout = nullptr;   // divides it
-    const model::Rollout* previews = nullptr;  // has it as its preview Service
-    const model::TrafficSplit* split = nullptr;
+    const model::Rollout* rollout = nullptr;    // divides it
+    const model::Rollout* previews = nullptr;   // has it as its preview Service
+    const model::Division* division = nullptr;  // by ports: a TrafficSplit, routes
   };
   Owners OwnersOf(const model::ObjectSet& objects, const ObjectKey& service) const;
+  v1::Frontend CompileDriven(const model::ObjectSet& objects, const model::DrivenSplit& split,
+                             const model::ServicePort& port, AddressFamily family,
+                             v1::Frontend frontend) const;
   std::vector<const model::EndpointSlice*> SlicesOf(const model::ObjectSet& objects,
                                                     const ObjectKey& service) const;
 
   std::map<model::ObjectKey, model::ObjectKey> rollout_of_;             // service -> its rollout
   std::map<model::ObjectKey, model::ObjectKey> previewed_by_;           // preview service -> its rollout
   std::map<model::ObjectKey, model::ObjectKey> preview_of_;             // service -> its preview service
-  std::map<model::ObjectKey, model::ObjectKey> split_of_;               // root service -> its TrafficSplit
+  std::map<model::ObjectKey, model::Division> divisions_;               // by root service
   std::multimap<model::ObjectKey, model::ObjectKey> roots_of_backend_;  // backend service -> root services
 };
 

@@ -100,11 +100,13 @@ void ReadEndpoints(const Cursor& document, std::optional<AddressFamily> family, 
         place.Fail(fmt::format("an {} address as addressType says",
                                *family == AddressFamily::kIPv4 ? "IPv4" : "IPv6"),
                    "put the other family's addresses into a slice of their own");
-      } else if (!seen.insert(*address).second) {
-        place.Fail("each address once", "remove one of them");
-      } else {
-        slice.endpoints.push_back({*address, state});
+        continue;
       }
+      // In a cluster two pods may have their node's address, the one that goes and the one that comes.
+      if (!seen.insert(*address).second)
+        place.FailText(Complaint(place.Found(), "each address once", "remove one of them"),
+                       /*of_people=*/true);
+      slice.endpoints.push_back({*address, state});
     }
   }
 }

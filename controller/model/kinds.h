@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "common/status.h"
 #include "controller/model/objects.h"
 #include "controller/model/yaml_reader.h"
 
@@ -20,6 +21,8 @@ struct Metadata {
   ObjectKey key;
   std::map<std::string, std::string> labels;
   bool http = false;  // a Service's annotation weir.dev/l7: http
+  Created created{};
+  int64_t generation = 0;
 };
 
 /// metadata as Kubernetes writes it; a namespace that is not given is "default". `service` names are RFC 1123
@@ -48,6 +51,12 @@ Rollout ReadRollout(const Cursor& document, const Metadata& metadata);
 Webhook ReadWebhook(const Cursor& document, const Metadata& metadata);
 /// `quantities`: v1alpha1, whose weights are Kubernetes quantities.
 TrafficSplit ReadTrafficSplit(const Cursor& document, const Metadata& metadata, bool quantities);
+/// What connect() cannot do is no complaint here: it stands in Route::unsupported.
+Route ReadRoute(const Cursor& document, const Metadata& metadata, RouteKind kind);
+ReferenceGrant ReadReferenceGrant(const Cursor& document, const Metadata& metadata);
 AnalysisTemplate ReadAnalysisTemplate(const Cursor& document, const Metadata& metadata);
+
+/// Any of them, by its apiVersion and kind. INVALID_ARGUMENT as ParseManifests has it, without file and line.
+Result<Object> ReadNode(const YamlNode& node);
 
 }  // namespace weir::model

@@ -5,7 +5,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
 #include <map>
 #include <tuple>
 
@@ -22,15 +21,20 @@ struct Api {
   std::string_view kind;
   std::vector<std::string_view> versions;
 };
-const std::array<Api, 6>& Apis() {
-  static const std::array<Api, 6> apis = {Api{"Service", {"v1"}},
-                                          Api{"EndpointSlice", {"discovery.k8s.io/v1"}},
-                                          Api{"Rollout", {"weir.dev/v1alpha1"}},
-                                          Api{"TrafficSplit",
-                                              {"split.smi-spec.io/v1alpha1", "split.smi-spec.io/v1alpha2",
-                                               "split.smi-spec.io/v1alpha3", "split.smi-spec.io/v1alpha4"}},
-                                          Api{"AnalysisTemplate", {"argoproj.io/v1alpha1"}},
-                                          Api{"Webhook", {"weir.dev/v1alpha1"}}};
+const std::vector<Api>& Apis() {
+  static const std::vector<Api> apis = {
+      Api{"Service", {"v1"}},
+      Api{"EndpointSlice", {"discovery.k8s.io/v1"}},
+      Api{"Rollout", {"weir.dev/v1alpha1"}},
+      Api{"TrafficSplit",
+          {"split.smi-spec.io/v1alpha1", "split.smi-spec.io/v1alpha2", "split.smi-spec.io/v1alpha3",
+           "split.smi-spec.io/v1alpha4"}},
+      Api{"AnalysisTemplate", {"argoproj.io/v1alpha1"}},
+      Api{"Webhook", {"weir.dev/v1alpha1"}},
+      Api{"HTTPRoute", {"gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"}},
+      Api{"GRPCRoute", {"gateway.networking.k8s.io/v1"}},
+      Api{"TCPRoute", {"gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1alpha2"}},
+      Api{"ReferenceGrant", {"gateway.networking.k8s.io/v1beta1", "gateway.networking.k8s.io/v1"}}};
   return apis;
 }
 
@@ -41,9 +45,8 @@ constexpr Refusal kKindsRefused[] = {
     {"AnalysisRun", "Weir makes the runs itself", "name the AnalysisTemplate in the Rollout"},
     {"Experiment", "Weir does not carry out experiments yet", "remove the document"},
     {"Endpoints", "Weir reads EndpointSlices", "write a discovery.k8s.io/v1 EndpointSlice"},
-    {"HTTPRoute", "Weir does not read Gateway API routes yet", "write a TrafficSplit"},
-    {"GRPCRoute", "Weir does not read Gateway API routes yet", "write a TrafficSplit"},
-    {"TCPRoute", "Weir does not read Gateway API routes yet", "write a TrafficSplit"},
+    {"TLSRoute", "connect() does not see the name that TLS asks for", "write a TCPRoute"},
+    {"UDPRoute", "Weir does not read UDPRoutes yet", "write a TrafficSplit"},
 };
 
 class Reader {
@@ -55,6 +58,21 @@ class Reader {
     ReadObject(*document.root, document.line, document.errors.empty());
   }
 
+  /// An object of an API server by itself; nullopt after a complaint. What it has checked may have fields
+  /// that are newer than Weir.
+  std::optional<Object> TakeOne(const YamlNode& node) {
+    const Cursor root(node, errors_);
+    auto [object, who] = ReadKnown(root);
+    const bool of_kubernetes =
+        std::holds_alternative<Service>(object) || std::holds_alternative<EndpointSlice>(object);
+    std::erase_if(errors_, [of_kubernetes](const YamlError& error) {
+      return error.of_people && (of_kubernetes || error.path.starts_with("metadata."));
+    });
+    const bool whole = errors_.empty() && !who.empty();
+    Flush(who);
+    return whole ? std::optional(std::move(object)) : std::nullopt;
+  }
+
   /// Errors that belong to no object.
   void TakeFileErrors(const std::vector<YamlError>& errors) {
     for (const YamlError& error : errors) AddLine(error.line, "", error);
@@ -62,6 +80,10 @@ class Reader {
 
   Result<std::vector<Document>> Finish() {
     if (lines_.empty()) return std::move(documents_);
+    return Complaints();
+  }
+
+  Status Complaints() {
     std::stable_sort(lines_.begin(), lines_.end(),
                      [](const auto& a, const auto& b) { return a.first < b.first; });
     std::string text;
@@ -74,20 +96,8 @@ class Reader {
  private:
   void ReadObject(const YamlNode& node, int line, bool clean) {
     const Cursor root(node, errors_);
-    Object object;
-    std::string who;
-    if (node.kind != YamlNode::Kind::kMap) {
-      root.Fail("a map with apiVersion, kind, metadata and spec");
-    } else if (IsList(root)) {
-      ReadList(root);
-    } else if (const Api* api = ReadKind(root)) {
-      const Metadata metadata = ReadMetadata(root, api->kind == "Service");
-      who = fmt::format("{} {}/{}", api->kind, metadata.key.ns,
-                        metadata.key.name.empty() ? "?" : metadata.key.name);
-      object = ReadAs(root, *api, metadata);
-    } else {
-      who = Who(root);
-    }
+    if (IsList(root)) return ReadList(root);
+    auto [object, who] = ReadKnown(root);
     const bool whole = clean && errors_.empty() && !who.empty();
     Flush(who);
     if (!whole) return;
@@ -110,6 +120,20 @@ class Reader {
     documents_.push_back({std::move(object), file_, line, std::move(yaml)});
   }
 
+  /// And who it is, for complaints: "Service shop/web".
+  static std::pair<Object, std::string> ReadKnown(const Cursor& root) {
+    if (root.node().kind != YamlNode::Kind::kMap) {
+      root.Fail("a map with apiVersion, kind, metadata and spec");
+      return {};
+    }
+    const Api* api = ReadKind(root);
+    if (api == nullptr) return {Object{}, Who(root)};
+    const Metadata metadata = ReadMetadata(root, api->kind == "Service");
+    std::string who = fmt::format("{} {}/{}", api->kind, metadata.key.ns,
+                                  metadata.key.name.empty() ? "?" : metadata.key.name);
+    return {ReadAs(root, *api, metadata), std::move(who)};
+  }
+
   static bool IsList(const Cursor& root) {
     const auto kind = root.Find("kind");
     return kind && kind->node().text == "List" && root.Find("items");
@@ -130,9 +154,12 @@ class Reader {
   static const Api* ReadKind(const Cursor& root) {
     const auto version = root.RequireString("apiVersion",
                                             "v1, discovery.k8s.io/v1, weir.dev/v1alpha1, "
-                                            "split.smi-spec.io/v1alpha4 or argoproj.io/v1alpha1");
-    const auto kind = root.RequireString(
-        "kind", "Service, EndpointSlice, Rollout, TrafficSplit, AnalysisTemplate or Webhook");
+                                            "split.smi-spec.io/v1alpha4, gateway.networking.k8s.io/v1 or "
+                                            "argoproj.io/v1alpha1");
+    const auto kind =
+        root.RequireString("kind",
+                           "Service, EndpointSlice, Rollout, TrafficSplit, HTTPRoute, GRPCRoute, "
+                           "TCPRoute, ReferenceGrant, AnalysisTemplate or Webhook");
     if (!kind) return nullptr;
     const auto refusal = std::ranges::find(kKindsRefused, *kind, &Refusal::field);
     if (refusal != std::end(kKindsRefused)) {
@@ -141,8 +168,9 @@ class Reader {
     }
     const auto api = std::ranges::find(Apis(), *kind, &Api::kind);
     if (api == Apis().end()) {
-      root.Find("kind")->OneOf(
-          {"Service", "EndpointSlice", "Rollout", "TrafficSplit", "AnalysisTemplate", "Webhook"}, "");
+      root.Find("kind")->OneOf({"Service", "EndpointSlice", "Rollout", "TrafficSplit", "AnalysisTemplate",
+                                "Webhook", "HTTPRoute", "GRPCRoute", "TCPRoute", "ReferenceGrant"},
+                               "");
       return nullptr;
     }
     if (version && std::ranges::find(api->versions, *version) == api->versions.end()) {
@@ -153,7 +181,7 @@ class Reader {
                      ? "Weir's Rollout has a group of its own: Argo Rollouts may run beside it"
                      : "");
     }
-    return api;
+    return &*api;
   }
 
   static Object ReadAs(const Cursor& root, const Api& api, const Metadata& metadata) {
@@ -162,6 +190,10 @@ class Reader {
     if (api.kind == "Rollout") return ReadRollout(root, metadata);
     if (api.kind == "AnalysisTemplate") return ReadAnalysisTemplate(root, metadata);
     if (api.kind == "Webhook") return ReadWebhook(root, metadata);
+    if (api.kind == "HTTPRoute") return ReadRoute(root, metadata, RouteKind::kHttp);
+    if (api.kind == "GRPCRoute") return ReadRoute(root, metadata, RouteKind::kGrpc);
+    if (api.kind == "TCPRoute") return ReadRoute(root, metadata, RouteKind::kTcp);
+    if (api.kind == "ReferenceGrant") return ReadReferenceGrant(root, metadata);
     const auto version = root.Find("apiVersion");
     return ReadTrafficSplit(root, metadata, version && version->node().text == "split.smi-spec.io/v1alpha1");
   }
@@ -196,8 +228,9 @@ class Reader {
       ++left_out_;
       return;
     }
-    lines_.emplace_back(line, fmt::format("{}:{}: {}{}{}{}{}", file_, line, who, who.empty() ? "" : ": ",
-                                          error.path, error.path.empty() ? "" : ": ", error.text));
+    const std::string place = file_.empty() ? "" : fmt::format("{}:{}: ", file_, line);
+    lines_.emplace_back(line, fmt::format("{}{}{}{}{}{}", place, who, who.empty() ? "" : ": ", error.path,
+                                          error.path.empty() ? "" : ": ", error.text));
   }
 
   std::string file_;
@@ -209,6 +242,13 @@ class Reader {
 };
 
 }  // namespace
+
+Result<Object> ReadNode(const YamlNode& node) {
+  Reader reader("");
+  auto object = reader.TakeOne(node);
+  if (!object) return reader.Complaints();
+  return *std::move(object);
+}
 
 Result<std::vector<Document>> ParseManifests(std::string_view yaml, std::string_view file) {
   Reader reader(file);

@@ -22,10 +22,15 @@ struct Document {
 /// found, one per line: "file:line: Kind ns/name: field.path: found X, expected Y; remedy".
 Result<std::vector<Document>> ParseManifests(std::string_view yaml, std::string_view file);
 
+/// Where objects come from. Files are applied by people who read the answer: all that is wrong is an error.
+/// In a cluster objects come one by one, in any order: admit.h leaves out what is wrong by itself; references
+/// that lead nowhere yet are no error there, and what is wrong with routes stands in their status.
+enum class Origin : uint8_t { kFiles, kCluster };
+
 /// The rules between objects, over everything that shall exist: services that are named exist, no VIP:port
 /// twice, no endpoint that is a VIP, one owner per service, ... INVALID_ARGUMENT lists every breach, one per
 /// line, by kind, name and field.
-Status ValidateSet(const ObjectSet& objects);
+Status ValidateSet(const ObjectSet& objects, Origin origin = Origin::kFiles);
 
 /// Argo's spellings: 10, "10", "10s", "5m", "1h", "1h30m", "250ms". nullopt for anything else, negatives and
 /// overflow included.

@@ -1,9 +1,11 @@
-// Names, namespaces and labels, by Kubernetes' rules.
+// Names, namespaces, labels and times, by Kubernetes' rules.
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "controller/model/kinds.h"
+#include "controller/model/timestamp.h"
 
 namespace weir::model {
 namespace {
@@ -102,6 +104,14 @@ Metadata ReadMetadata(const Cursor& document, bool service) {
       map->Find("namespace")->Fail(kLabelRule);
     }
   }
+  if (const auto created = map->Find("creationTimestamp")) {
+    const auto text = created->String();
+    const auto time = text ? ParseTimestamp(*text) : std::nullopt;
+    if (text && !time) created->Fail("a time as Kubernetes writes it, such as 2026-11-24T10:00:00Z");
+    metadata.created = time.value_or(Created{});
+  }
+  if (const auto generation = map->Find("generation"))
+    metadata.generation = generation->Integer(0, std::numeric_limits<int64_t>::max()).value_or(0);
   if (const auto labels = map->Find("labels")) ReadLabels(*labels, metadata);
   if (const auto annotations = map->Find("annotations")) {
     for (const auto& [name, value] : annotations->Entries()) {

@@ -33,12 +33,17 @@ struct ServicePort {
   bool operator==(const ServicePort&) const = default;
 };
 
+/// metadata.creationTimestamp; the epoch where there is none, as in files. Of two objects that claim the same
+/// the older one has it.
+using Created = std::chrono::sys_seconds;
+
 /// v1/Service.
 struct Service {
   ObjectKey key;
-  std::vector<IpAddress> cluster_ips;  // one per address family
+  std::vector<IpAddress> cluster_ips;  // one per address family; none: headless
   std::vector<ServicePort> ports;
   std::optional<std::chrono::seconds> client_ip_affinity;  // sessionAffinity: ClientIP
+  Created created{};
   bool operator==(const Service&) const = default;
 };
 
@@ -90,6 +95,7 @@ struct Rollout {
   engine::Spec spec;
   std::chrono::milliseconds ack_timeout{10'000};
   Safety safety;
+  Created created{};
   bool operator==(const Rollout&) const = default;
 };
 
@@ -104,7 +110,79 @@ struct TrafficSplit {
   ObjectKey key;
   std::string service;
   std::vector<Backend> backends;
+  Created created{};
   bool operator==(const TrafficSplit&) const = default;
+};
+
+enum class RouteKind : uint8_t { kHttp, kGrpc, kTcp };
+/// "HTTPRoute", "GRPCRoute", "TCPRoute".
+std::string_view NameOf(RouteKind kind);
+
+/// What a route is attached to, as it is written: a status repeats it exactly, what is left out included.
+struct ParentRef {
+  std::optional<std::string> group, kind, ns;
+  std::string name;
+  std::optional<std::string> section_name;
+  std::optional<uint16_t> port;
+  bool operator==(const ParentRef&) const = default;
+
+  /// A v1/Service; `core` is how Linkerd and Flagger spell its group "". Anything else is not Weir's.
+  bool IsService() const;
+};
+
+/// Where a route leads.
+struct BackendRef {
+  std::string group;  // "" or "core": Kubernetes' own
+  std::string kind = "Service";
+  std::string ns;  // the route's own where none is given
+  std::string name;
+  std::optional<uint16_t> port;  // of the Service; required there
+  uint32_t weight = 1;
+  bool operator==(const BackendRef&) const = default;
+
+  bool IsService() const;
+};
+
+/// Which route; kinds have names of their own.
+struct RouteId {
+  RouteKind kind = RouteKind::kHttp;
+  ObjectKey key;
+  auto operator<=>(const RouteId&) const = default;
+};
+/// "HTTPRoute shop/web".
+std::string ToString(const RouteId& id);
+
+/// gateway.networking.k8s.io HTTPRoute, GRPCRoute or TCPRoute.
+struct Route {
+  RouteKind kind = RouteKind::kHttp;
+  ObjectKey key;
+  std::vector<ParentRef> parents;
+  std::vector<BackendRef> backends;      // of its rule; several rules that say the same count once
+  std::vector<std::string> unsupported;  // what connect() cannot do: "spec.rules[0].filters: WHY"
+  int64_t generation = 0;                // metadata.generation
+  Created created{};
+  bool operator==(const Route&) const = default;
+
+  RouteId id() const { return {kind, key}; }
+};
+
+/// gateway.networking.k8s.io ReferenceGrant: which routes of other namespaces may lead here.
+struct ReferenceGrant {
+  struct From {
+    std::string group, kind, ns;
+    bool operator==(const From&) const = default;
+  };
+  struct To {
+    std::string group, kind, name;  // no name: any
+    bool operator==(const To&) const = default;
+  };
+  ObjectKey key;
+  std::vector<From> from;
+  std::vector<To> to;
+  bool operator==(const ReferenceGrant&) const = default;
+
+  /// Whether it lets `route` lead to `backend`, which is in the grant's namespace.
+  bool Permits(const RouteId& route, const BackendRef& backend) const;
 };
 
 /// argoproj.io/v1alpha1 AnalysisTemplate.
@@ -127,9 +205,10 @@ struct Webhook {
   bool operator==(const Webhook&) const = default;
 };
 
-using Object = std::variant<Service, EndpointSlice, Rollout, TrafficSplit, AnalysisTemplate, Webhook>;
+using Object = std::variant<Service, EndpointSlice, Rollout, TrafficSplit, AnalysisTemplate, Webhook, Route,
+                            ReferenceGrant>;
 
-/// "Service", "EndpointSlice", "Rollout", "TrafficSplit", "AnalysisTemplate", "Webhook".
+/// The kind as manifests spell it: "Service", "HTTPRoute", ...
 std::string_view KindOf(const Object& object);
 const ObjectKey& KeyOf(const Object& object);
 
@@ -141,6 +220,8 @@ struct ObjectSet {
   std::map<ObjectKey, TrafficSplit> splits;
   std::map<ObjectKey, AnalysisTemplate> templates;
   std::map<ObjectKey, Webhook> webhooks;
+  std::map<RouteId, Route> routes;
+  std::map<ObjectKey, ReferenceGrant> grants;
   bool operator==(const ObjectSet&) const = default;
 
   /// Inserts or replaces.

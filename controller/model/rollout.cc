@@ -255,6 +255,7 @@ std::optional<milliseconds> ReadDuration(const Cursor& field, std::string_view i
 Rollout ReadRollout(const Cursor& document, const Metadata& metadata) {
   Rollout rollout;
   rollout.key = metadata.key;
+  rollout.created = metadata.created;
   document.ExpectMap({"apiVersion", "kind", "metadata", "spec", "status"});
   const auto spec = document.Require("spec", "a map with service, revision and strategy");
   if (!spec || !spec->ExpectMap({"service", "revisionLabel", "revision", "paused", "ackTimeout", "onAbort",

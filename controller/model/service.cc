@@ -11,11 +11,23 @@ namespace {
 constexpr int64_t kMaxAffinitySeconds = 86400;
 constexpr int64_t kDefaultAffinitySeconds = 10800;
 
-constexpr std::string_view kHeadless =
-    "a headless Service has no address that clients dial, so nothing can be divided; give it an address";
+bool IsNone(const Cursor& field) { return field.node().text == "None"; }
+
+/// It has no address that clients dial. Others may lead to its endpoints.
+bool IsHeadless(const Cursor& spec) {
+  const auto ip = spec.Find("clusterIP");
+  const auto ips = spec.Find("clusterIPs");
+  const auto only_none = [](const Cursor& list) {
+    return list.node().items.size() == 1 && list.node().items[0]->text == "None";
+  };
+  return (ip || ips) && (!ip || IsNone(*ip)) && (!ips || only_none(*ips));
+}
 
 void ReadClusterIp(const Cursor& field, Service& service) {
-  if (field.node().text == "None") return field.Fail("an IPv4 or IPv6 address", kHeadless);
+  if (IsNone(field)) {
+    return field.Fail("an IPv4 or IPv6 address",
+                      "None is the one value of a headless Service, in clusterIP and in clusterIPs");
+  }
   const auto address = field.Address();
   if (!address) return;
   for (const IpAddress& other : service.cluster_ips) {
@@ -42,7 +54,7 @@ void ReadClusterIps(const Cursor& spec, Service& service) {
     ips->Fail("one address, or one per address family", "or leave clusterIPs out and give clusterIP");
   }
   if (!ip) return;
-  const auto first = ip->node().text == "None" ? std::nullopt : ip->Address();
+  const auto first = IsNone(*ip) ? std::nullopt : ip->Address();
   if (first && !service.cluster_ips.empty() && service.cluster_ips.front() != *first) {
     ip->Fail(fmt::format("the first of clusterIPs, {}", service.cluster_ips.front().ToString()));
   }
@@ -99,7 +111,8 @@ ServicePort ReadPort(const Cursor& item, bool only, bool http) {
   return port;
 }
 
-void ReadPorts(const Cursor& spec, bool http, Service& service) {
+void ReadPorts(const Cursor& spec, bool http, bool headless, Service& service) {
+  if (headless && !spec.Find("ports")) return;  // it is a list of names
   const auto ports = spec.Require("ports", "a list of at least one port");
   if (!ports) return;
   const auto items = ports->Items();
@@ -144,6 +157,7 @@ void ReadAffinity(const Cursor& spec, Service& service) {
 Service ReadService(const Cursor& document, const Metadata& metadata) {
   Service service;
   service.key = metadata.key;
+  service.created = metadata.created;
   document.ExpectMap({"apiVersion", "kind", "metadata", "spec", "status"});
   const auto spec = document.Require("spec", "a map with clusterIP and ports");
   if (!spec || !spec->ExpectMap({"clusterIP",
@@ -182,9 +196,10 @@ Service ReadService(const Cursor& document, const Metadata& metadata) {
   }
   if (const auto policy = spec->Find("externalTrafficPolicy")) policy->OneOf({"Cluster", "Local"});
   spec->BooleanAt("publishNotReadyAddresses");
-  ReadClusterIps(*spec, service);
+  const bool headless = IsHeadless(*spec);
+  if (!headless) ReadClusterIps(*spec, service);
   ReadFamilies(*spec, service);
-  ReadPorts(*spec, metadata.http, service);
+  ReadPorts(*spec, metadata.http, headless, service);
   ReadAffinity(*spec, service);
   return service;
 }

@@ -2,11 +2,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <numeric>
 #include <set>
+#include <utility>
 
 #include "controller/model/kinds.h"
+#include "controller/model/quantity.h"
 
 namespace weir::model {
 namespace {
@@ -15,99 +16,54 @@ constexpr Refusal kSpecRefused[] = {
     {"matches", "connect() sees addresses, not requests: routes and headers cannot be matched", "remove it"},
 };
 
-constexpr uint64_t kMilli = 1000;
+constexpr Nano kUnit = 1'000'000'000;
 
-/// A Kubernetes quantity in thousandths: "20", "500m", "1e3", "0.5", "2k". nullopt for what is none, is
-/// negative, is finer than a thousandth or above the greatest weight.
-std::optional<uint64_t> ParseQuantity(std::string_view text) {
-  if (text.starts_with('+')) text.remove_prefix(1);
-  const size_t number_end = std::min(text.find_first_not_of("0123456789."), text.size());
-  std::string_view number = text.substr(0, number_end);
-  const std::string_view suffix = text.substr(number_end);
-  int exponent = 3;
-  uint64_t factor = 1;
-  if (suffix == "m") {
-    exponent -= 3;
-  } else if (suffix == "k") {
-    exponent += 3;
-  } else if (suffix == "M") {
-    exponent += 6;
-  } else if (suffix == "Ki") {
-    factor = 1024;
-  } else if (suffix.starts_with('e') || suffix.starts_with('E')) {
-    std::string_view digits = suffix.substr(1);
-    if (digits.starts_with('+')) digits.remove_prefix(1);
-    int value = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    if (error != std::errc() || end != digits.data() + digits.size() || value < -18 || value > 18)
-      return std::nullopt;
-    exponent += value;
-  } else if (!suffix.empty()) {
-    return std::nullopt;
-  }
-  // Digits with the point taken out; each digit behind it lowers the exponent.
-  std::string digits;
-  if (const size_t point = number.find('.'); point != std::string_view::npos) {
-    const std::string_view fraction = number.substr(point + 1);
-    if (fraction.find('.') != std::string_view::npos || fraction.size() > 32) return std::nullopt;
-    exponent -= static_cast<int>(fraction.size());
-    digits = std::string(number.substr(0, point)) + std::string(fraction);
-  } else {
-    digits = std::string(number);
-  }
-  if (digits.empty()) return std::nullopt;
-  for (; exponent < 0 && digits.ends_with('0'); ++exponent) digits.pop_back();
-  digits.erase(0, std::min(digits.find_first_not_of('0'), digits.size()));
-  if (digits.empty()) return 0;
-  if (exponent < 0 || digits.size() + static_cast<size_t>(exponent) > 12) return std::nullopt;
-  digits.append(static_cast<size_t>(exponent), '0');
-  uint64_t value = 0;
-  std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  value *= factor;  // at most 10^12 * 2^10
-  if (value > kMilli * kMaxWeight) return std::nullopt;
-  return value;
-}
-
-/// In thousandths.
-std::optional<uint64_t> ReadWeight(const Cursor& backend, bool quantities) {
-  const std::string expected = quantities
-                                   ? fmt::format(
-                                         "a quantity from 0 to {}, no finer than a thousandth, such as 20 or "
-                                         "\"500m\"",
-                                         kMaxWeight)
-                                   : fmt::format("an integer from 0 to {}", kMaxWeight);
-  const auto weight = backend.Require("weight", expected);
-  if (!weight) return std::nullopt;
+/// v1alpha1 has quantities, where a weight that is left out is 0; later versions have integers and require
+/// them.
+std::optional<Nano> ReadWeight(const Cursor& backend, bool quantities) {
   if (!quantities) {
-    const auto value = weight->Integer(0, kMaxWeight);
+    const auto weight = backend.Require("weight", fmt::format("an integer from 0 to {}", kMaxWeight));
+    const auto value = weight ? weight->Integer(0, kMaxWeight) : std::nullopt;
     if (!value) return std::nullopt;
-    return static_cast<uint64_t>(*value) * kMilli;
+    return static_cast<Nano>(*value) * kUnit;
   }
+  const auto weight = backend.Find("weight");
+  if (!weight) return Nano{0};
   const YamlNode& node = weight->node();
   const bool boolean = node.plain && TypeOfPlain(node.text) == PlainType::kBoolean;
   const auto value =
       node.kind == YamlNode::Kind::kScalar && !boolean ? ParseQuantity(node.text) : std::nullopt;
-  if (!value) weight->Fail(expected);
+  if (!value) weight->Fail("a quantity from 0 up, such as 20, \"1k\" or \"500m\"");
   return value;
 }
 
-/// Thousandths to integers in the same proportion, left as they are if they are whole.
-void SetWeights(const Cursor& backends, const std::vector<uint64_t>& milli, TrafficSplit& split) {
-  uint64_t divisor = kMilli;
-  if (!std::ranges::all_of(milli, [](uint64_t weight) { return weight % kMilli == 0; })) {
-    divisor = 1;
-    if (std::ranges::max(milli) > kMaxWeight) {
-      divisor = std::accumulate(milli.begin(), milli.end(), uint64_t{0}, std::gcd<uint64_t, uint64_t>);
-    }
+Nano GreatestCommonDivisor(Nano a, Nano b) {
+  while (b != 0) a = std::exchange(b, a % b);
+  return a;
+}
+
+/// What to divide the weights by so that they are integers in the same proportion: whole ones stay as they
+/// are, others become thousandths, or whatever is fine enough.
+Nano DivisorOf(const std::vector<Nano>& weights) {
+  for (const Nano divisor : {kUnit, kUnit / 1000}) {
+    const auto fits = [divisor](Nano weight) {
+      return weight % divisor == 0 && weight / divisor <= static_cast<Nano>(kMaxWeight);
+    };
+    if (std::ranges::all_of(weights, fits)) return divisor;
   }
-  if (std::ranges::max(milli) / divisor > kMaxWeight) {
+  return std::accumulate(weights.begin(), weights.end(), Nano{0}, GreatestCommonDivisor);
+}
+
+void SetWeights(const Cursor& backends, const std::vector<Nano>& weights, TrafficSplit& split) {
+  const Nano divisor = DivisorOf(weights);
+  if (*std::ranges::max_element(weights) / divisor > static_cast<Nano>(kMaxWeight)) {
     backends.FailText(Complaint("weights in proportions too fine",
                                 fmt::format("proportions that integers up to {} can express", kMaxWeight),
                                 "round the weights"));
     return;
   }
-  for (size_t i = 0; i < milli.size(); ++i)
-    split.backends[i].weight = static_cast<uint32_t>(milli[i] / divisor);
+  for (size_t i = 0; i < weights.size(); ++i)
+    split.backends[i].weight = static_cast<uint32_t>(weights[i] / divisor);
 }
 
 void ReadBackends(const Cursor& spec, bool quantities, TrafficSplit& split) {
@@ -121,7 +77,7 @@ void ReadBackends(const Cursor& spec, bool quantities, TrafficSplit& split) {
                                  items.empty() ? "" : "Weir divides a Service between 16 variants at most"));
   }
   std::set<std::string> names;
-  std::vector<uint64_t> milli;
+  std::vector<Nano> weights;
   for (const Cursor& item : items) {
     if (!item.ExpectMap({"service", "weight"})) continue;
     const std::string service = ReadServiceName(item, "service");
@@ -131,15 +87,15 @@ void ReadBackends(const Cursor& spec, bool quantities, TrafficSplit& split) {
     const auto weight = ReadWeight(item, quantities);
     if (!weight) continue;
     split.backends.push_back({service, 0});
-    milli.push_back(*weight);
+    weights.push_back(*weight);
   }
-  if (items.empty() || milli.size() != items.size()) return;
-  if (std::ranges::all_of(milli, [](uint64_t weight) { return weight == 0; })) {
+  if (items.empty() || weights.size() != items.size()) return;
+  if (std::ranges::all_of(weights, [](Nano weight) { return weight == 0; })) {
     backends->FailText(
         Complaint("only weights of 0", "at least one weight above 0", "give one backend a weight"));
     return;
   }
-  SetWeights(*backends, milli, split);
+  SetWeights(*backends, weights, split);
 }
 
 }  // namespace
@@ -147,6 +103,7 @@ void ReadBackends(const Cursor& spec, bool quantities, TrafficSplit& split) {
 TrafficSplit ReadTrafficSplit(const Cursor& document, const Metadata& metadata, bool quantities) {
   TrafficSplit split;
   split.key = metadata.key;
+  split.created = metadata.created;
   document.ExpectMap({"apiVersion", "kind", "metadata", "spec", "status"});
   const auto spec = document.Require("spec", "a map with service and backends");
   if (!spec || !spec->ExpectMap({"service", "backends"}, kSpecRefused)) return split;

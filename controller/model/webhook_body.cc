@@ -6,6 +6,8 @@
 #include <array>
 #include <functional>
 
+#include "controller/model/yaml_reader.h"
+
 namespace weir::model {
 namespace {
 
@@ -56,7 +58,7 @@ Status CheckWebhookBody(std::string_view body) {
   std::string unknown;
   const auto name = [&](std::string_view found) {
     if (unknown.empty() && std::ranges::find(kNames, found) == kNames.end())
-      unknown = "{{" + std::string(found) + "}}";
+      unknown = Quote("{{" + std::string(found) + "}}");
   };
   if (!Scan(
           body, [](std::string_view) {}, name)) {

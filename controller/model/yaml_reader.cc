@@ -123,7 +123,8 @@ bool Cursor::ExpectMap(std::initializer_list<std::string_view> known,
     const auto nearest = Nearest(entry.key, std::span(known.begin(), known.size()));
     field.FailText(Complaint(fmt::format("the unknown field {}", Quote(entry.key)),
                              fmt::format("one of {}", fmt::join(known, ", ")),
-                             nearest ? fmt::format("did you mean {}?", *nearest) : "remove it"));
+                             nearest ? fmt::format("did you mean {}?", *nearest) : "remove it"),
+                   /*of_people=*/true);
   }
   return true;
 }
@@ -261,7 +262,9 @@ void Cursor::Fail(std::string_view expected, std::string_view remedy) const {
   FailText(Complaint(Found(), expected, remedy));
 }
 
-void Cursor::FailText(std::string text) const { errors_->push_back({line_, Path(), std::move(text)}); }
+void Cursor::FailText(std::string text, bool of_people) const {
+  errors_->push_back({line_, Path(), std::move(text), of_people});
+}
 
 std::string Cursor::Path() const {
   if (parent_ == nullptr) return "";

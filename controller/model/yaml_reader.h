@@ -48,8 +48,8 @@ class Cursor {
   std::vector<std::pair<std::string_view, Cursor>> Entries() const&;
   std::vector<std::pair<std::string_view, Cursor>> Entries() && = delete;
 
-  /// An error and false unless this is a map. Fields that are neither `known` nor refused are errors with a
-  /// suggestion.
+  /// An error and false unless this is a map. Fields that are neither `known` nor refused are errors of
+  /// people, with a suggestion.
   bool ExpectMap(std::initializer_list<std::string_view> known, std::span<const Refusal> refused = {}) const;
 
   // Typed values: an error and nullopt for everything else.
@@ -80,8 +80,8 @@ class Cursor {
   std::string Found() const;
   /// "PATH: found what is there, expected Y; remedy".
   void Fail(std::string_view expected, std::string_view remedy = {}) const;
-  /// "PATH: text".
-  void FailText(std::string text) const;
+  /// "PATH: text"; `of_people` as in YamlError.
+  void FailText(std::string text, bool of_people = false) const;
 
   std::string Path() const;
   int line() const { return line_; }

@@ -36,6 +36,7 @@ struct YamlError {
   int line = 0;
   std::string path;
   std::string text;
+  bool of_people = false;  // a slip where people write; an API server may mean it
 };
 
 struct YamlDocument {

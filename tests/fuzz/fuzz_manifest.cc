@@ -1,5 +1,5 @@
 // Any text: either every line of the error names its place, or the objects come back the same from what is
-// stored.
+// stored, and those that can be together are admitted.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "controller/model/admit.h"
 #include "controller/model/manifest.h"
 
 namespace weir::model {
@@ -51,6 +52,14 @@ void CheckDocuments(const std::vector<Document>& documents) {
   }
   const Status status = ValidateSet(set);
   Check(status.ok() || !Message(status).empty(), "a breach of the rules is named", "");
+  const Admission admission = Admit(set);
+  const Status admitted = ValidateSet(admission.admitted, Origin::kCluster);
+  Check(admitted.ok(), "what is admitted keeps the rules", Message(admitted));
+  for (const auto& [id, reason] : admission.refused) {
+    Check(!reason.empty(), "a refusal has a reason", id.key.name);
+    Check(set.Remove(id.kind, id.key), "what is refused was there", id.key.name);
+  }
+  Check(set == admission.admitted, "all else is admitted as it is", "");
 }
 
 }  // namespace

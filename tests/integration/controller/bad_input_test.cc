@@ -56,7 +56,8 @@ std::string Expected(const std::string& manifest) {
 /// files.
 void ExpectPlace(const std::string& file, const std::string& output) {
   static const std::regex kBetweenObjects(
-      "(EndpointSlice|Service|Rollout|TrafficSplit) [a-z0-9-]+/[a-z0-9-]+: [a-zA-Z]+");
+      "(EndpointSlice|Service|Rollout|TrafficSplit|HTTPRoute|GRPCRoute|TCPRoute) [a-z0-9-]+/[a-z0-9-]+: "
+      "[a-zA-Z]+");
   static const std::set<std::string> kFilesOfThese = {"background_analysis.yaml", "blue_green_analysis.yaml",
                                                       "blue_green_post_analysis.yaml", "step_analysis.yaml"};
   const bool between = file.starts_with("set_") || kFilesOfThese.contains(file);

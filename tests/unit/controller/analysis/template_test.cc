@@ -229,6 +229,9 @@ TEST(Substitution, OnlyArgumentsStandInBraces) {
   EXPECT_EQ(*Substitute("no { braces }", one), "no { braces }");
   EXPECT_EQ(Message(Substitute("{{args.y}}", one).status()), "found no value of args.y, expected one");
   EXPECT_EQ(Message(Substitute("{{x}}", one).status()), "found {{x}}, expected {{args.NAME}}");
+  EXPECT_EQ(Message(Substitute("{{x\ny}}", one).status()), "found {{\"x\\ny\"}}, expected {{args.NAME}}");
+  EXPECT_EQ(Message(Substitute("{{args.x\ny}}", one).status()),
+            "found no value of \"args.x\\ny\", expected one");
   EXPECT_EQ(Message(Substitute("a {{args.x", one).status()),
             "found {{ without end in \"{{args.x\", expected }}");
 }

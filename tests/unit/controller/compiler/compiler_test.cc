@@ -278,7 +278,7 @@ TEST(CompilerTest, DependentsAreTheServiceAndTheRootsAboveIt) {
   Compiler compiler({});
   compiler.Index(SetOf({TrafficSplit{Key("s"), "root", {{"root", 1}, {"b", 1}, {"b", 1}}},
                         TrafficSplit{Key("t"), "other", {{"b", 1}}}}));
-  EXPECT_EQ(compiler.Dependents(Key("b")), (std::vector{Key("b"), Key("root"), Key("other")}));
+  EXPECT_EQ(compiler.Dependents(Key("b")), (std::vector{Key("b"), Key("other"), Key("root")}));
   EXPECT_EQ(compiler.Dependents(Key("root")), std::vector{Key("root")});
   EXPECT_EQ(compiler.Dependents(Key("alone")), std::vector{Key("alone")});
   EXPECT_EQ(compiler.Dependents({"elsewhere", "b"}), (std::vector<ObjectKey>{{"elsewhere", "b"}}));

@@ -323,10 +323,19 @@ TEST(Manifest, QuantitiesBecomeIntegersInTheSameProportion) {
   const struct {
     std::string_view a, b;
     uint32_t weight_a, weight_b;
-  } kCases[] = {{"20", "80", 20, 80},          {"'20'", "'80'", 20, 80}, {"500m", "99.5", 500, 99500},
-                {"1e3", "1", 1000, 1},         {"1k", "0", 1000, 0},     {"1Ki", "1.0", 1024, 1},
-                {"500m", "1001", 1, 2002},     {"1000m", "3", 1, 3},     {"1e-3", "0.002", 1, 2},
-                {"1000000", "0.0", 1000000, 0}};
+  } kCases[] = {{"20", "80", 20, 80},
+                {"'20'", "'80'", 20, 80},
+                {"500m", "99.5", 500, 99500},
+                {"1e3", "1", 1000, 1},
+                {"1k", "0", 1000, 0},
+                {"1Ki", "1.0", 1024, 1},
+                {"500m", "1001", 1, 2002},
+                {"1000m", "3", 1, 3},
+                {"1e-3", "0.002", 1, 2},
+                {"1000000", "0.0", 1000000, 0},
+                {"1u", "0.0001", 1, 100},
+                {"2M", "1e6", 2, 1},
+                {"~", "1", 0, 1}};
   for (const auto& test : kCases) {
     const auto split = One<TrafficSplit>(
         "apiVersion: split.smi-spec.io/v1alpha1\nkind: TrafficSplit\nmetadata: {name: t}\nspec: {service: a, "
@@ -335,8 +344,7 @@ TEST(Manifest, QuantitiesBecomeIntegersInTheSameProportion) {
         std::string(test.a) + "}, {service: b, weight: " + std::string(test.b) + "}]}\n");
     EXPECT_EQ(split.backends, (std::vector<Backend>{{"a", test.weight_a}, {"b", test.weight_b}})) << test.a;
   }
-  for (const std::string_view bad : {"-1", "-500m", "1u", "0.0001", "1000001", "2M", "1e9", ".", "m", "true",
-                                     "1.2.3", "''", "1e", "[1]"}) {
+  for (const std::string_view bad : {"-1", "-500m", ".", "m", "true", "1.2.3", "''", "1e", "[1]"}) {
     EXPECT_NE(Errors("apiVersion: split.smi-spec.io/v1alpha1\nkind: TrafficSplit\nmetadata: {name: t}\nspec: "
                      "{service: "
                      "a, backends: [{service: a, weight: " +
