@@ -10,9 +10,21 @@ std::string Join(const std::vector<std::string>& parts) {
   return text;
 }
 
-bool CanaryReady(const State& state) {
+uint32_t Ready(const State& state) {
   const auto ready = state.ready.find(state.canary);
-  return ready != state.ready.end() && ready->second > 0;
+  return ready == state.ready.end() ? 0 : ready->second;
+}
+
+/// What of the canary's pods is not there yet; empty where nothing is to be waited for.
+std::string WaitsForPods(const State& state) {
+  const uint32_t ready = Ready(state);
+  if (!state.spec.scaled) return ready > 0 ? "" : "waiting for a ready endpoint of revision " + state.canary;
+  const auto wanted = CanaryPods(state);
+  if (!wanted) return "waiting for its workload to be seen";
+  if (*wanted == 0) return "waiting for pods: the workload is scaled to 0";
+  if (ready >= *wanted) return "";
+  return "waiting for pods of revision " + state.canary + ": " + std::to_string(ready) + " of " +
+         std::to_string(*wanted) + " ready";
 }
 
 /// Why a raise of weight is not done yet.
@@ -66,8 +78,8 @@ void DescribeCanary(const State& state, TimePoint now, Description& description)
         state.manual_weight && state.hold == Hold::kUser
             ? "weight " + std::to_string(*state.manual_weight) + " set by hand; resume or promote to go on"
             : "paused by the user at " + at + "; resume or promote to go on";
-  } else if (!CanaryReady(state)) {
-    description.message = "waiting for a ready endpoint of revision " + state.canary;
+  } else if (const std::string waits = WaitsForPods(state); !waits.empty()) {
+    description.message = waits;
   } else if (state.pause_started && (!state.pause_until || now < *state.pause_until)) {
     DescribePause(state, now, at, description);
   } else if (state.delivery != Delivery::kAcked) {

@@ -53,13 +53,20 @@ struct Analysis {
   std::optional<Duration> limit;  // of that
   bool operator==(const Analysis&) const = default;
 };
+/// How many pods the canary has from here on, whatever its weight; none of the two: as many as its weight
+/// asks for.
+struct SetCanaryScale {
+  std::optional<uint32_t> replicas;
+  std::optional<uint32_t> percent;  // of the workload's replicas
+  bool operator==(const SetCanaryScale&) const = default;
+};
 /// Beside the steps, from one of them on.
 struct BackgroundAnalysis {
   Analysis analysis;
   uint32_t starting_step = 0;
   bool operator==(const BackgroundAnalysis&) const = default;
 };
-using RolloutStep = std::variant<SetWeight, Pause, Analysis>;
+using RolloutStep = std::variant<SetWeight, Pause, Analysis, SetCanaryScale>;
 
 /// All traffic at once, and the revision before kept for a way back. The steps (analysis, pause) come before
 /// the flip.
@@ -86,6 +93,8 @@ struct Spec {
   std::optional<BlueGreen> blue_green;  // none: canary
   std::optional<BackgroundAnalysis> background;
   OpenConnections on_abort, on_complete;  // the canary's; those of the stable revision before
+  bool scaled =
+      false;  // the canary's pods are made for the rollout: no weight before there are enough of them
   bool operator==(const Spec&) const = default;
 };
 
@@ -183,6 +192,7 @@ struct State {
   std::optional<TimePoint> pause_started;  // of the present pause step
   std::optional<TimePoint> pause_until;    // none: indefinite
   std::map<std::string, uint32_t> ready;   // ready endpoints per revision, as last seen
+  std::optional<uint32_t> replicas;        // of the workload, as last seen; only where Spec::scaled
   uint32_t published_weight = 0;           // the canary's, of spec.max_weight, as last published
   uint32_t published_max_weight = 100;     // the whole of which it is a part
   std::string published_stable, published_canary, published_previous;
@@ -210,6 +220,11 @@ struct SpecChanged {
 struct EndpointsObserved {
   std::map<std::string, uint32_t> ready;
   bool operator==(const EndpointsObserved&) const = default;
+};
+/// How many pods the workload shall have. Only where Spec::scaled.
+struct ReplicasObserved {
+  uint32_t replicas = 0;
+  bool operator==(const ReplicasObserved&) const = default;
 };
 /// The application has put a Publish into the generation.
 struct Published {
@@ -272,9 +287,9 @@ struct ConnectionsEnded {
   std::map<std::string, NodeEnded> nodes;
   bool operator==(const ConnectionsEnded&) const = default;
 };
-using Event = std::variant<AnalysisFinished, ConnectionsEnded, SpecChanged, EndpointsObserved, Published,
-                           AcksObserved, TakenOutObserved, Tick, Restarted, Promote, Abort, Retry, UserPause,
-                           Resume, SetWeightByHand, Undo>;
+using Event = std::variant<AnalysisFinished, ConnectionsEnded, SpecChanged, EndpointsObserved,
+                           ReplicasObserved, Published, AcksObserved, TakenOutObserved, Tick, Restarted,
+                           Promote, Abort, Retry, UserPause, Resume, SetWeightByHand, Undo>;
 
 // ---- effects
 
@@ -332,6 +347,10 @@ struct Decision {
 
 /// Whether the event says something that the state does not know yet.
 [[nodiscard]] bool IsNews(const State& state, const TakenOutObserved& event);
+
+/// How many pods of the canary there shall be; 0 without one, or when it was aborted. nullopt: not
+/// Spec::scaled, or the workload has not been seen yet.
+[[nodiscard]] std::optional<uint32_t> CanaryPods(const State& state);
 
 /// What people see, derived from a State.
 struct Description {

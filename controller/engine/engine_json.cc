@@ -10,9 +10,9 @@
 namespace weir::engine {
 namespace {
 
-constexpr uint64_t kVersion = 5;
+constexpr uint64_t kVersion = 6;
 constexpr uint64_t kOldest = 1;  // still read: 1 knew no blue-green, 2 no analysis, 3 no ending of
-                                 // connections, 4 no nodes that take a canary out
+                                 // connections, 4 no nodes that take a canary out, 5 no pods made for it
 
 constexpr Word<Delivery> kDeliveries[] = {
     {Delivery::kNone, "none"}, {Delivery::kPublished, "published"}, {Delivery::kAcked, "acked"}};
@@ -84,6 +84,10 @@ json::value ToValue(const std::optional<AnalysisRun>& run) {
 json::object ToValue(const RolloutStep& step) {
   if (const auto* set = std::get_if<SetWeight>(&step)) return {{"setWeight", set->weight}};
   if (const auto* analysis = std::get_if<Analysis>(&step)) return {{"analysis", ToValue(*analysis)}};
+  if (const auto* scale = std::get_if<SetCanaryScale>(&step)) {
+    return {{"canaryReplicas", scale->replicas ? json::value(*scale->replicas) : json::value(nullptr)},
+            {"canaryPercent", scale->percent ? json::value(*scale->percent) : json::value(nullptr)}};
+  }
   const auto& duration = std::get<Pause>(step).duration;
   return {{"pauseMs", duration ? json::value(duration->count()) : json::value(nullptr)}};
 }
@@ -125,10 +129,15 @@ json::object ToValue(const Spec& spec) {
     background = json::object{{"analysis", ToValue(spec.background->analysis)},
                               {"startingStep", spec.background->starting_step}};
   }
-  return {{"revision", spec.revision},          {"steps", std::move(steps)},
-          {"maxWeight", spec.max_weight},       {"paused", spec.paused},
-          {"blueGreen", std::move(blue_green)}, {"background", std::move(background)},
-          {"onAbort", ToValue(spec.on_abort)},  {"onComplete", ToValue(spec.on_complete)}};
+  return {{"revision", spec.revision},
+          {"steps", std::move(steps)},
+          {"maxWeight", spec.max_weight},
+          {"paused", spec.paused},
+          {"blueGreen", std::move(blue_green)},
+          {"background", std::move(background)},
+          {"onAbort", ToValue(spec.on_abort)},
+          {"onComplete", ToValue(spec.on_complete)},
+          {"scaled", spec.scaled}};
 }
 
 json::object ToValue(const Acks& acks) {
@@ -189,6 +198,12 @@ RolloutStep ReadStep(Reader in) {
     step = SetWeight{in["setWeight"].Integer<uint32_t>()};
   } else if (in.Has("analysis")) {
     step = ReadAnalysis(in["analysis"]);
+  } else if (in.Has("canaryReplicas")) {
+    SetCanaryScale scale;
+    const Reader replicas = in["canaryReplicas"], percent = in["canaryPercent"];
+    if (!replicas.IsNull()) scale.replicas = replicas.Integer<uint32_t>();
+    if (!percent.IsNull()) scale.percent = percent.Integer<uint32_t>();
+    step = scale;
   } else {
     const Reader pause = in["pauseMs"];
     step = Pause{};
@@ -249,6 +264,7 @@ Spec ReadSpec(Reader in, uint64_t version) {
     spec.on_abort = ReadOpenConnections(in["onAbort"]);
     spec.on_complete = ReadOpenConnections(in["onComplete"]);
   }
+  if (version >= 6) spec.scaled = in["scaled"].Bool();
   in.Done();
   return spec;
 }
@@ -292,6 +308,7 @@ std::string ToJson(const State& state) {
       {"pauseStartedMs", ToValue(state.pause_started)},
       {"pauseUntilMs", ToValue(state.pause_until)},
       {"ready", std::move(ready)},
+      {"replicas", state.replicas ? json::value(*state.replicas) : json::value(nullptr)},
       {"publishedWeight", state.published_weight},
       {"publishedMaxWeight", state.published_max_weight},
       {"publishedStable", state.published_stable},
@@ -360,6 +377,10 @@ Result<State> FromJson(std::string_view text) {
   state.pause_started = in["pauseStartedMs"].Time();
   state.pause_until = in["pauseUntilMs"].Time();
   state.ready = in["ready"].Counts();
+  if (version >= 6) {
+    const Reader replicas = in["replicas"];
+    if (!replicas.IsNull()) state.replicas = replicas.Integer<uint32_t>();
+  }
   state.published_weight = in["publishedWeight"].Integer<uint32_t>();
   state.published_max_weight = in["publishedMaxWeight"].Integer<uint32_t>();
   state.published_stable = in["publishedStable"].Text();

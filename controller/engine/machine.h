@@ -9,6 +9,9 @@
 
 namespace weir::engine {
 
+/// The canary's weight by its step, once its pods are ready; 0 without a canary, or when it was aborted.
+uint32_t TargetWeight(const State& state);
+
 /// The state, what comes of it, and the time.
 class Machine {
  public:
@@ -16,6 +19,7 @@ class Machine {
 
   void On(const SpecChanged& event);
   void On(const EndpointsObserved& event) { state_.ready = event.ready; }
+  void On(const ReplicasObserved& event) { state_.replicas = event.replicas; }
   void On(const Published& event);
   void On(const AcksObserved& event);
   void On(const Tick&) {}
@@ -48,6 +52,8 @@ class Machine {
     return ready != state_.ready.end() && ready->second > 0;
   }
   bool Delivered() const { return state_.delivery == Delivery::kAcked; }
+  /// The canary has the pods that its weight asks for.
+  bool Scaled() const;
   bool RefuseUnlessUnderWay(const char* verb);
 
   // engine.cc: commands and facts
@@ -61,7 +67,7 @@ class Machine {
   void SkipStep();
   bool TryStep();
   void Complete();
-  uint32_t WantedWeight() const;
+  uint32_t WantedWeight() const { return CanaryReady() ? TargetWeight(state_) : 0; }
   uint32_t PublishedShare() const;
   Publish WantedPublish() const;
   void PublishIfChanged();

@@ -11,16 +11,23 @@ void Machine::SkipStep() {
   if (state_.step < state_.spec.steps.size()) ++state_.step;
 }
 
-uint32_t Machine::WantedWeight() const {
-  if (state_.canary.empty() || state_.aborted || !CanaryReady()) return 0;
-  if (state_.finishing) return state_.spec.max_weight;
-  if (state_.spec.blue_green) return 0;  // nothing before the flip
-  if (state_.manual_weight) return std::min(*state_.manual_weight, state_.spec.max_weight);
+uint32_t TargetWeight(const State& state) {
+  if (state.canary.empty() || state.aborted) return 0;
+  if (state.finishing) return state.spec.max_weight;
+  if (state.spec.blue_green) return 0;  // nothing before the flip
+  if (state.manual_weight) return std::min(*state.manual_weight, state.spec.max_weight);
   uint32_t weight = 0;
-  for (uint32_t i = 0; i < state_.spec.steps.size() && i <= state_.step; ++i) {
-    if (const auto* set = std::get_if<SetWeight>(&state_.spec.steps[i])) weight = set->weight;
+  for (uint32_t i = 0; i < state.spec.steps.size() && i <= state.step; ++i) {
+    if (const auto* set = std::get_if<SetWeight>(&state.spec.steps[i])) weight = set->weight;
   }
-  return std::min(weight, state_.spec.max_weight);
+  return std::min(weight, state.spec.max_weight);
+}
+
+bool Machine::Scaled() const {
+  if (!state_.spec.scaled) return true;
+  const auto wanted = CanaryPods(state_);
+  const auto ready = state_.ready.find(state_.canary);
+  return wanted && ready != state_.ready.end() && ready->second >= *wanted;
 }
 
 /// The present canary's weight as last published, in units of today's max_weight; never rounded up.
@@ -37,8 +44,10 @@ uint32_t Machine::PublishedShare() const {
 
 Publish Machine::WantedPublish() const {
   const uint32_t all = state_.spec.max_weight;
-  // More is given only when every node that counts holds what it was given before; less at once.
-  const uint32_t weight = Delivered() ? WantedWeight() : std::min(WantedWeight(), PublishedShare());
+  // More is given only when there are the pods for it and every node that counts holds what it was given
+  // before; less at once.
+  const uint32_t weight =
+      Delivered() && Scaled() ? WantedWeight() : std::min(WantedWeight(), PublishedShare());
   // The end is one generation: the new revision takes over and the old one is gone from the split.
   if (state_.finishing && weight == all)
     return {state_.canary, "", all, 0, KeptAtTheFlip(), state_.fail_safe_round};
@@ -81,7 +90,7 @@ void Machine::Complete() {
 
 /// One step forward, if the present one is done.
 bool Machine::TryStep() {
-  if (!Delivered()) return false;
+  if (!Delivered() || !Scaled()) return false;
   if (state_.finishing) {
     if (PostPromotionDone()) Complete();
     return false;

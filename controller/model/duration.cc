@@ -69,6 +69,10 @@ std::string StepText(const engine::RolloutStep& step) {
   if (const auto* analysis = std::get_if<engine::Analysis>(&step)) {
     return fmt::format("analysis: {}", fmt::join(analysis->templates, ", "));
   }
+  if (const auto* scale = std::get_if<engine::SetCanaryScale>(&step)) {
+    if (scale->replicas) return fmt::format("setCanaryScale: {} replicas", *scale->replicas);
+    return scale->percent ? fmt::format("setCanaryScale: {}%", *scale->percent) : "setCanaryScale: by weight";
+  }
   const auto& pause = std::get<engine::Pause>(step);
   return pause.duration ? fmt::format("pause: {}", FormatDuration(*pause.duration)) : "pause";
 }

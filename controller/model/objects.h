@@ -86,6 +86,14 @@ struct Safety {
   bool operator==(const Safety&) const = default;
 };
 
+/// The Deployment whose pods are the revisions; only where Kubernetes makes them.
+struct Workload {
+  std::string deployment;  // its name, in the Rollout's namespace
+  std::chrono::milliseconds scale_down_delay{
+      30'000};  // old pods stay so long at most, while connections to them are open
+  bool operator==(const Workload&) const = default;
+};
+
 /// weir.dev/v1alpha1 Rollout.
 struct Rollout {
   ObjectKey key;
@@ -95,6 +103,7 @@ struct Rollout {
   engine::Spec spec;
   std::chrono::milliseconds ack_timeout{10'000};
   Safety safety;
+  std::optional<Workload> workload;  // spec.revision follows its pod template; none: spec.revision is given
   Created created{};
   bool operator==(const Rollout&) const = default;
 };

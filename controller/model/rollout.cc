@@ -16,18 +16,19 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr std::string_view kRemove = "remove it";
-constexpr std::string_view kStandalone = "it needs Kubernetes, which Weir does not read yet";
-constexpr std::string_view kNameRevision = "name the revision in spec.revision";
-constexpr std::string_view kNoScaling = "Weir does not scale pods";
+constexpr std::string_view kNoTemplate = "Weir leaves the pods to a Deployment";
+constexpr std::string_view kNameWorkload =
+    "name the Deployment in spec.workloadRef, or the revision in spec.revision";
+constexpr std::string_view kNoScaling = "Weir does not scale workloads";
+constexpr std::string_view kNeedsWorkload = "it left out: without spec.workloadRef there are no pods to make";
 constexpr std::string_view kOwnRouting = "Weir routes by itself, at connect()";
 constexpr std::string_view kByService =
     "Weir divides the Service in spec.service by revision and needs no second one";
 
 // Argo Rollouts' fields, as of v1.10.
 constexpr Refusal kSpecRefused[] = {
-    {"workloadRef", kStandalone, kNameRevision},
-    {"template", kStandalone, kNameRevision},
-    {"selector", kStandalone, kNameRevision},
+    {"template", kNoTemplate, kNameWorkload},
+    {"selector", kNoTemplate, kNameWorkload},
     {"replicas", kNoScaling, kRemove},
     {"minReadySeconds", kNoScaling, kRemove},
     {"restartAt", "Weir does not restart pods", kRemove},
@@ -41,11 +42,10 @@ constexpr Refusal kSpecRefused[] = {
 constexpr Refusal kCanaryRefused[] = {
     {"canaryService", kByService, kRemove},
     {"stableService", kByService, kRemove},
-    {"maxSurge", kNoScaling, kRemove},
-    {"maxUnavailable", kNoScaling, kRemove},
-    {"minPodsPerReplicaSet", kNoScaling, kRemove},
-    {"dynamicStableScale", kNoScaling, kRemove},
-    {"scaleDownDelaySeconds", kNoScaling, kRemove},
+    {"maxSurge", "the canary has as many pods as its weight asks for, or as setCanaryScale says", kRemove},
+    {"maxUnavailable", "stable keeps all its pods", kRemove},
+    {"minPodsPerReplicaSet", "the canary has one pod at least", kRemove},
+    {"dynamicStableScale", "stable keeps all its pods", kRemove},
     {"scaleDownDelayRevisionLimit", kNoScaling, kRemove},
     {"abortScaleDownDelaySeconds", kNoScaling, kRemove},
     {"replicaProgressThreshold", kNoScaling, kRemove},
@@ -72,7 +72,6 @@ constexpr Refusal kRoutingRefused[] = {
     {"plugins", kOwnRouting, kRemove},    {"managedRoutes", "connect() sees addresses, not headers", kRemove},
 };
 constexpr Refusal kStepRefused[] = {
-    {"setCanaryScale", kNoScaling, "remove the step"},
     {"setHeaderRoute", "connect() sees addresses, not headers", "remove the step"},
     {"setMirrorRoute", "connect() opens one connection and cannot mirror it", "remove the step"},
     {"experiment", "Weir does not carry out experiments yet", "remove the step"},
@@ -80,11 +79,40 @@ constexpr Refusal kStepRefused[] = {
     {"replicaProgressThreshold", kNoScaling, "remove the step"},
 };
 constexpr int64_t kMaxSeconds = int64_t{365} * 24 * 3600;
+constexpr int64_t kMaxReplicas = 1'000'000;
 
-constexpr std::string_view kStepRule = "exactly one of setWeight, pause, analysis";
+constexpr std::string_view kStepRule = "exactly one of setWeight, setCanaryScale, pause, analysis";
 
-std::optional<engine::RolloutStep> ReadStep(const Cursor& step, uint32_t max_weight) {
-  if (!step.ExpectMap({"setWeight", "pause", "analysis"}, kStepRefused)) return std::nullopt;
+/// As Argo has it: {replicas: 3}, {weight: 25} or {matchTrafficWeight: true}.
+std::optional<engine::SetCanaryScale> ReadCanaryScale(const Cursor& scale, bool scaled) {
+  constexpr std::string_view kRule = "exactly one of replicas, weight, matchTrafficWeight";
+  if (!scaled) {
+    scale.FailText(Complaint("setCanaryScale", kNeedsWorkload, "remove the step"));
+    return std::nullopt;
+  }
+  if (!scale.ExpectMap({"replicas", "weight", "matchTrafficWeight"})) return std::nullopt;
+  if (scale.node().entries.size() != 1) {
+    scale.FailText(Complaint(fmt::format("{} fields", scale.node().entries.size()), kRule));
+    return std::nullopt;
+  }
+  engine::SetCanaryScale step;
+  if (const auto replicas = scale.Find("replicas")) {
+    const auto value = replicas->Integer(1, kMaxReplicas);
+    if (!value) return std::nullopt;
+    step.replicas = static_cast<uint32_t>(*value);
+  } else if (const auto weight = scale.Find("weight")) {
+    const auto value = weight->Integer(1, 100);
+    if (!value) return std::nullopt;
+    step.percent = static_cast<uint32_t>(*value);
+  } else if (scale.BooleanAt("matchTrafficWeight") == false) {
+    scale.Find("matchTrafficWeight")->Fail("true", "to set a scale of its own write replicas or weight");
+  }
+  return step;
+}
+
+std::optional<engine::RolloutStep> ReadStep(const Cursor& step, const engine::Spec& spec) {
+  if (!step.ExpectMap({"setWeight", "setCanaryScale", "pause", "analysis"}, kStepRefused))
+    return std::nullopt;
   const auto& entries = step.node().entries;
   if (entries.size() != 1) {
     std::string found = entries.empty() ? "an empty step" : fmt::format("{} fields:", entries.size());
@@ -96,10 +124,15 @@ std::optional<engine::RolloutStep> ReadStep(const Cursor& step, uint32_t max_wei
     return std::nullopt;
   }
   if (entries[0].key == "setWeight") {
-    const auto weight = step.Require("setWeight", fmt::format("an integer from 0 to {}", max_weight));
-    const auto value = weight ? weight->Integer(0, max_weight) : std::nullopt;
+    const auto weight = step.Require("setWeight", fmt::format("an integer from 0 to {}", spec.max_weight));
+    const auto value = weight ? weight->Integer(0, spec.max_weight) : std::nullopt;
     if (!value) return std::nullopt;
     return engine::SetWeight{static_cast<uint32_t>(*value)};
+  }
+  if (entries[0].key == "setCanaryScale") {
+    const auto scale = step.Require("setCanaryScale", "a map with replicas, weight or matchTrafficWeight");
+    if (!scale) return std::nullopt;
+    return ReadCanaryScale(*scale, spec.scaled);
   }
   if (entries[0].key == "analysis") {
     const auto analysis = step.Require("analysis", "a map with templates");
@@ -117,8 +150,20 @@ std::optional<engine::RolloutStep> ReadStep(const Cursor& step, uint32_t max_wei
   return engine::Pause{*length};
 }
 
-void ReadCanary(const Cursor& canary, engine::Spec& spec) {
-  if (!canary.ExpectMap({"steps", "trafficRouting", "analysis"}, kCanaryRefused)) return;
+/// canary.scaleDownDelaySeconds: of the old pods, at the end.
+void ReadScaleDownDelay(const Cursor& canary, Rollout& rollout) {
+  const auto delay = canary.Find("scaleDownDelaySeconds");
+  if (!delay) return;
+  if (!rollout.workload) return delay->FailText(Complaint("scaleDownDelaySeconds", kNeedsWorkload, kRemove));
+  if (const auto seconds = delay->Integer(0, kMaxSeconds))
+    rollout.workload->scale_down_delay = std::chrono::seconds(*seconds);
+}
+
+void ReadCanary(const Cursor& canary, Rollout& rollout) {
+  engine::Spec& spec = rollout.spec;
+  if (!canary.ExpectMap({"steps", "trafficRouting", "analysis", "scaleDownDelaySeconds"}, kCanaryRefused))
+    return;
+  ReadScaleDownDelay(canary, rollout);
   if (const auto routing = canary.Find("trafficRouting");
       routing && routing->ExpectMap({"maxTrafficWeight"}, kRoutingRefused)) {
     if (const auto max = routing->Find("maxTrafficWeight")) {
@@ -130,7 +175,7 @@ void ReadCanary(const Cursor& canary, engine::Spec& spec) {
     const auto items = steps->Items();
     count = items.size();
     for (const Cursor& item : items) {
-      if (auto step = ReadStep(item, spec.max_weight)) spec.steps.push_back(*std::move(step));
+      if (auto step = ReadStep(item, spec)) spec.steps.push_back(*std::move(step));
     }
   }
   if (const auto analysis = canary.Find("analysis"))
@@ -225,7 +270,7 @@ void ReadStrategy(const Cursor& strategy, Rollout& rollout) {
   } else if (blue_green) {
     ReadBlueGreen(*blue_green, rollout);
   } else if (canary) {
-    ReadCanary(*canary, rollout.spec);
+    ReadCanary(*canary, rollout);
   } else {
     const auto& entries = strategy.node().entries;
     // An unknown field has been complained about already.
@@ -233,6 +278,39 @@ void ReadStrategy(const Cursor& strategy, Rollout& rollout) {
       strategy.Require("canary", "a map with steps", "for no steps at all write canary: {}");
     }
   }
+}
+
+/// apps/v1 Deployment, by name.
+void ReadWorkload(const Cursor& spec, Rollout& rollout) {
+  const auto workload = spec.Find("workloadRef");
+  if (!workload) return;
+  constexpr Refusal kRefused[] = {
+      {"scaleDown", "there is one Deployment, which keeps its pods", kRemove},
+      {"namespace", "a Rollout and its Deployment are in the same namespace", kRemove},
+  };
+  if (!workload->ExpectMap({"apiVersion", "kind", "name"}, kRefused)) return;
+  rollout.workload.emplace();
+  rollout.spec.scaled = true;
+  if (workload->RequireString("apiVersion", "apps/v1")) workload->Find("apiVersion")->OneOf({"apps/v1"});
+  if (workload->RequireString("kind", "Deployment"))
+    workload->Find("kind")->OneOf({"Deployment"}, "other workloads name their revision in spec.revision");
+  rollout.workload->deployment = workload->RequireString("name", "the name of a Deployment").value_or("");
+}
+
+/// Given, or the Deployment's: then it may be there as well, as the controller fills it in.
+void ReadRevision(const Cursor& spec, Rollout& rollout) {
+  constexpr std::string_view kRule = "the revision wanted: the value of one label of its EndpointSlices";
+  if (rollout.workload && !spec.Find("revision")) return;
+  const auto revision =
+      spec.RequireString("revision", kRule, "such as v2; or name a Deployment in spec.workloadRef");
+  if (!revision) return;
+  if (!IsLabelValue(*revision)) {
+    spec.Find("revision")
+        ->Fail(
+            "a label's value: at most 63 letters, digits, '-', '_' and '.', beginning and ending "
+            "with a letter or digit");
+  }
+  rollout.spec.revision = *revision;
 }
 
 }  // namespace
@@ -258,9 +336,10 @@ Rollout ReadRollout(const Cursor& document, const Metadata& metadata) {
   rollout.created = metadata.created;
   document.ExpectMap({"apiVersion", "kind", "metadata", "spec", "status"});
   const auto spec = document.Require("spec", "a map with service, revision and strategy");
-  if (!spec || !spec->ExpectMap({"service", "revisionLabel", "revision", "paused", "ackTimeout", "onAbort",
-                                 "onComplete", "failSafeAfter", "localTrip", "passiveHealth", "strategy"},
-                                kSpecRefused)) {
+  if (!spec ||
+      !spec->ExpectMap({"service", "revisionLabel", "revision", "workloadRef", "paused", "ackTimeout",
+                        "onAbort", "onComplete", "failSafeAfter", "localTrip", "passiveHealth", "strategy"},
+                       kSpecRefused)) {
     return rollout;
   }
   const auto strategy = spec->Require("strategy", "a map with canary or blueGreen",
@@ -274,17 +353,8 @@ Rollout ReadRollout(const Cursor& document, const Metadata& metadata) {
       spec->Find("revisionLabel")->Fail("the name of a label", "such as pod-template-hash");
     rollout.revision_label = *label;
   }
-  constexpr std::string_view kRevisionRule =
-      "the revision wanted: the value of one label of its EndpointSlices";
-  if (const auto revision = spec->RequireString("revision", kRevisionRule, "such as v2")) {
-    if (!IsLabelValue(*revision)) {
-      spec->Find("revision")
-          ->Fail(
-              "a label's value: at most 63 letters, digits, '-', '_' and '.', beginning and ending "
-              "with a letter or digit");
-    }
-    rollout.spec.revision = *revision;
-  }
+  ReadWorkload(*spec, rollout);
+  ReadRevision(*spec, rollout);
   rollout.spec.paused = spec->BooleanAt("paused").value_or(false);
   if (const auto timeout = spec->Find("ackTimeout")) {
     rollout.ack_timeout = ReadDuration(*timeout, "leave it out for 10s").value_or(rollout.ack_timeout);

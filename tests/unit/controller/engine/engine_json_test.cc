@@ -151,7 +151,7 @@ TEST(EngineJsonTest, TheTextOfAStateStaysReadable) {
   State state;
   state.spec = {.revision = "v2", .steps = {SetWeight{20}, Pause{}, Pause{Duration(10'000)}}};
   const std::string text = ToJson(state);
-  EXPECT_EQ(text.rfind(R"({"version":5,"spec":{"revision":"v2",)", 0), 0u) << text;
+  EXPECT_EQ(text.rfind(R"({"version":6,"spec":{"revision":"v2",)", 0), 0u) << text;
   EXPECT_NE(text.find(R"("steps":[{"setWeight":20},{"pauseMs":null},{"pauseMs":10000}])"), std::string::npos)
       << text;
 }
@@ -161,10 +161,10 @@ TEST(EngineJsonTest, ErrorsNameTheField) {
     const char *from, *to, *message;
   };
   const Case cases[] = {
-      {R"("version":5)", R"("version":6)", "version is 6, expected 1 to 5"},
-      {R"("version":5)", R"("version":0)", "version is 0, expected 1 to 5"},
-      {R"("version":5,)", "", "version is missing"},
-      {R"("version":5)", R"("version":"1")", R"(version is "1", expected an integer)"},
+      {R"("version":6)", R"("version":7)", "version is 7, expected 1 to 6"},
+      {R"("version":6)", R"("version":0)", "version is 0, expected 1 to 6"},
+      {R"("version":6,)", "", "version is missing"},
+      {R"("version":6)", R"("version":"1")", R"(version is "1", expected an integer)"},
       {R"("stable":"v1")", R"("stable":7)", "stable is 7, expected a string"},
       {R"("stable":"v1",)", "", "stable is missing"},
       {R"("stable":"v1")", R"("stable":"v1","colour":"blue")", "colour is not a field of this version"},

@@ -147,6 +147,8 @@ class Player {
         count ? void(observed.ready[words[i].key] = *count) : Unknown(words[i]);
       }
       Feed(observed);
+    } else if (const auto count = Number<uint32_t>(argument); verb == "replicas" && count) {
+      Feed(ReplicasObserved{*count});
     } else if (verb == "published") {
       if (!unanswered_) Fail("there is no publish to answer");
       unanswered_ = false;
@@ -210,6 +212,8 @@ class Player {
         if (!drain && value != "reset" && value != "keep") Unknown(words[i]);
       } else if (key == "paused" && (value == "yes" || value == "no")) {
         spec_.paused = value == "yes";
+      } else if (key == "scaled" && (value == "yes" || value == "no")) {
+        spec_.scaled = value == "yes";
       } else if (key == "post" && spec_.blue_green) {
         spec_.blue_green->post_promotion = Analysis{.templates = {value}};
       } else if (key == "background") {
@@ -230,6 +234,13 @@ class Player {
             spec_.steps.push_back(SetWeight{*weight});
           } else if (duration || step == "pause") {
             spec_.steps.push_back(Pause{duration});
+          } else if (step == "scale") {
+            spec_.steps.push_back(SetCanaryScale{});
+          } else if (step.starts_with("scale:") && step.ends_with("%")) {
+            spec_.steps.push_back(
+                SetCanaryScale{.percent = Number<uint32_t>(step.substr(6, step.size() - 7))});
+          } else if (step.starts_with("scale:")) {
+            spec_.steps.push_back(SetCanaryScale{.replicas = Number<uint32_t>(step.substr(6))});
           } else if (step.starts_with("analysis:")) {
             spec_.steps.push_back(Analysis{.templates = {step.substr(9)}});
           } else {
@@ -322,6 +333,7 @@ class Player {
         {"generation", std::to_string(state_.generation)},
         {"round", std::to_string(state_.published_round)},
         {"previous", state_.previous},
+        {"pods", CanaryPods(state_) ? std::to_string(*CanaryPods(state_)) : ""},
         {"kept", description.previous_remaining ? Text(*description.previous_remaining) : ""},
         {"history", Join(state_.history, ",")},
         {"paused", description.paused ? "yes" : "no"},

@@ -6,6 +6,8 @@
 //   spec steps=20,analysis:NAME background=NAME@1 post=NAME     analyses: a step, beside the steps from 1 on
 //   ("no":
 //                                        none), after a flip
+//   spec scaled=yes steps=scale:3,scale:25%,scale   pods are made for the canary; steps that set its scale
+//   replicas 10                          of the workload
 //   spec on-abort=reset on-complete=30s  open connections: keep, reset, or how long they may drain
 //   ended [number=1] n1=12 n2="3/1:why"  nodes have answered an order: ended, left, and why
 //   verdict RUN Failed="why"             or Successful, Error, Inconclusive: a run has ended
@@ -20,10 +22,11 @@
 //
 // An `expect` speaks of the state and of the effects since the one before. Publishes, rejections, starts and
 // stops that it does not name are a failure. Its words: phase, step, weight, stable, canary ("" for none),
-// generation, history, previous (kept after a flip), kept (for how long yet), round (as published), paused
-// (yes/no), remaining (of a pause), message, publish, wake (time from now), revision (SetRevision), reject,
-// start (RUN:TEMPLATE), stop (RUN), note, ending ("" for none; planned, due in 30s, or ordered under a
-// generation), ended (in words). `key=value` is equality, `key~value` is "contains".
+// generation, pods (that the canary shall have), history, previous (kept after a flip), kept (for how long
+// yet), round (as published), paused (yes/no), remaining (of a pause), message, publish, wake (time from
+// now), revision (SetRevision), reject, start (RUN:TEMPLATE), stop (RUN), note, ending ("" for none; planned,
+// due in 30s, or ordered under a generation), ended (in words). `key=value` is equality, `key~value` is
+// "contains".
 #pragma once
 
 #include <string>

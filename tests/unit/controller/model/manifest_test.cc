@@ -292,9 +292,8 @@ TEST(Manifest, EveryFieldOfArgosIsRefusedByName) {
   };
   const std::pair<std::string_view, std::vector<std::string_view>> kFields[] = {
       {"spec",
-       {"workloadRef", "template", "selector", "replicas", "minReadySeconds", "restartAt",
-        "revisionHistoryLimit", "progressDeadlineSeconds", "progressDeadlineAbort", "rollbackWindow",
-        "analysis"}},
+       {"template", "selector", "replicas", "minReadySeconds", "restartAt", "revisionHistoryLimit",
+        "progressDeadlineSeconds", "progressDeadlineAbort", "rollbackWindow", "analysis"}},
       {"blueGreen",
        {"previewReplicaCount", "maxUnavailable", "scaleDownDelayRevisionLimit", "abortScaleDownDelaySeconds",
         "antiAffinity", "activeMetadata", "previewMetadata"}},
