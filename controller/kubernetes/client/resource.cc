@@ -44,21 +44,38 @@ Result<boost::json::value> ParseJson(std::string_view text) {
   return value;
 }
 
-const boost::json::value* Find(const boost::json::value& value,
+const boost::json::value* Find(const boost::json::object& object,
                                std::initializer_list<std::string_view> path) {
-  const boost::json::value* at = &value;
+  const boost::json::value* at = nullptr;
+  const boost::json::object* in = &object;
   for (const std::string_view name : path) {
-    const boost::json::object* object = at->if_object();
-    at = object == nullptr ? nullptr : object->if_contains(name);
+    at = in == nullptr ? nullptr : in->if_contains(name);
     if (at == nullptr) return nullptr;
+    in = at->if_object();
   }
   return at;
 }
 
-std::string_view Text(const boost::json::value& value, std::initializer_list<std::string_view> path) {
-  const boost::json::value* found = Find(value, path);
-  const boost::json::string* text = found == nullptr ? nullptr : found->if_string();
+const boost::json::value* Find(const boost::json::value& value,
+                               std::initializer_list<std::string_view> path) {
+  const boost::json::object* object = value.if_object();
+  return object == nullptr ? nullptr : Find(*object, path);
+}
+
+namespace {
+
+std::string_view TextOf(const boost::json::value* value) {
+  const boost::json::string* text = value == nullptr ? nullptr : value->if_string();
   return text == nullptr ? std::string_view() : std::string_view(text->data(), text->size());
+}
+
+}  // namespace
+
+std::string_view Text(const boost::json::value& value, std::initializer_list<std::string_view> path) {
+  return TextOf(Find(value, path));
+}
+std::string_view Text(const boost::json::object& object, std::initializer_list<std::string_view> path) {
+  return TextOf(Find(object, path));
 }
 
 ObjectKey KeyOf(const boost::json::object& object) {
