@@ -27,10 +27,20 @@ dispatch::Dispatcher::Options DispatchOptions(const Options& options, const stor
   return dispatch;
 }
 
-compiler::Options CompilerOptions(const Options& options) {
+compiler::Options CompilerOptions(const Options& options, const Foundation& foundation) {
   compiler::Options compiler;
+  // In Kubernetes what has no endpoints is kube-proxy's to refuse.
+  if (foundation.objects) compiler.on_empty = v1::ON_EMPTY_PASS;
   compiler.silence = options.heartbeat_interval * dispatch::Dispatcher::Options{}.missed_heartbeats_allowed;
   return compiler;
+}
+
+BackendImpl::Applying Applying(const Foundation& foundation) {
+  BackendImpl::Applying applying;
+  applying.from_cluster = foundation.objects.has_value();
+  if (foundation.outside != nullptr)
+    applying.remark = [outside = foundation.outside](const ObjectKey& key) { return outside->Remark(key); };
+  return applying;
 }
 
 Status CheckOptions(const Options& options) {
@@ -44,10 +54,12 @@ Status CheckOptions(const Options& options) {
 
 }  // namespace
 
-App::App(boost::asio::io_context& context, const Options& options, std::unique_ptr<store::Store> store)
+App::App(boost::asio::io_context& context, const Options& options, Foundation& foundation)
     : context_(context),
-      store_(std::move(store)),
-      core_(*store_, clock_, *this, CompilerOptions(options)),
+      store_(std::move(foundation.store)),
+      outside_(foundation.outside),
+      core_(*store_, clock_, *this, CompilerOptions(options, foundation),
+            foundation.objects ? model::Origin::kCluster : model::Origin::kFiles),
       dispatcher_(DispatchOptions(options, *store_), clock_, *this),
       acks_(dispatcher_, clock_),
       endings_(core_, dispatcher_),
@@ -60,7 +72,8 @@ App::App(boost::asio::io_context& context, const Options& options, std::unique_p
             webhook_transport_.Call(std::move(call), std::move(done));
           },
           *this),
-      backend_(clock_, core_, dispatcher_, observed_, cluster_, acks_, analysis_, webhooks_),
+      backend_(clock_, core_, dispatcher_, observed_, cluster_, acks_, analysis_, webhooks_,
+               Applying(foundation)),
       watches_(context, backend_),
       figures_(context, backend_),
       metrics_(clock_, {core_, observed_}, cluster_, dispatcher_, acks_, analysis_, endings_, webhooks_),
@@ -81,26 +94,37 @@ App::~App() {
 
 Result<std::unique_ptr<App>> App::Start(boost::asio::io_context& context, const Options& options) {
   RETURN_IF_ERROR(CheckOptions(options));  // before the state directory is made
-  ASSIGN_OR_RETURN(auto store, store::Store::Open(options.state));
-  std::unique_ptr<App> app(new App(context, options, std::move(store)));
-  RETURN_IF_ERROR(app->Init(options));
+  Foundation foundation;
+  ASSIGN_OR_RETURN(foundation.store, store::Store::Open(options.state));
+  auto app = Start(context, options, std::move(foundation));
+  if (!app.ok()) return Annotate(app.status(), fmt::format("--state {}", options.state.string()));
   return app;
 }
 
-Status App::Init(const Options& options) {
-  RETURN_IF_ERROR(Annotate(core_.Load(), fmt::format("--state {}", options.state.string())));
+Result<std::unique_ptr<App>> App::Start(boost::asio::io_context& context, const Options& options,
+                                        Foundation foundation) {
+  RETURN_IF_ERROR(CheckOptions(options));
+  std::unique_ptr<App> app(new App(context, options, foundation));
+  RETURN_IF_ERROR(app->Init(options, std::move(foundation)));
+  return app;
+}
+
+Status App::Init(const Options& options, Foundation foundation) {
+  RETURN_IF_ERROR(foundation.objects ? core_.Load(*std::move(foundation.objects)) : core_.Load());
   dispatcher_.RestoreNodes(core_.nodes());
   ResetDispatch();
   endings_.Load();
   analysis_.Load(core_.TakeStoredRuns());
-  RETURN_IF_ERROR(Annotate(core_.Restart(), fmt::format("--state {}", options.state.string())));
+  RETURN_IF_ERROR(core_.Restart());
   analysis_.EndOthers();
 
   HttpServer::Options http;
   http.listen = options.http;
   http.tls = options.tls;
   ASSIGN_OR_RETURN(http_, HttpServer::Listen(context_, http));
-  http_->Handle("/metrics", MetricsHandler({&metrics_, &process_metrics_}));
+  std::vector<prometheus::Collectable*> metrics = std::move(foundation.metrics);
+  metrics.insert(metrics.begin(), {&metrics_, &process_metrics_});
+  http_->Handle("/metrics", MetricsHandler(metrics));
   http_->Handle("/healthz", [](const HttpRequest&) { return HttpResponse{.body = "ok\n"}; });
   http_->Handle("/readyz", [this](const HttpRequest&) {
     if (shutting_down_) return HttpResponse{.status = 503, .body = "shutting down\n"};
@@ -145,6 +169,7 @@ void App::OnRolloutChanged(const ObjectKey& key) {
   }
   watches_.Changed({key.ns, key.name});
   endings_.Changed(key);
+  if (outside_ != nullptr) outside_->OnRolloutChanged(key);
   OfferNotifications(key);
   ArmWake();
   ScheduleSettle();
@@ -259,11 +284,16 @@ void App::Settle() {
   for (const auto& [key, event] : news) Feed(key, event);
   for (const auto& [key, ended] : endings_.News()) Feed(key, ended);
   endings_.Look();
+  if (outside_ != nullptr) outside_->OnSettled();
   if (!expiry) return;
   expiry_timer_.expires_at(*expiry);
   expiry_timer_.async_wait([this](boost::system::error_code error) {
     if (!error) OnNodesChanged();
   });
+}
+
+bool App::AllAcked(uint64_t generation) {
+  return acks_.For(model::Rollout{}.ack_timeout).For(generation).complete();
 }
 
 void App::Feed(const ObjectKey& rollout, const engine::Event& event) {

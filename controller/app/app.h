@@ -43,6 +43,27 @@ struct Options {
   std::chrono::milliseconds heartbeat_interval{3000};
 };
 
+/// Where an App's objects come from when they are not applied by weirctl, and who else wants to hear of
+/// rollouts. On the io_context's thread.
+class Outside {
+ public:
+  virtual ~Outside() = default;
+  /// Changed, gone, or acknowledged by another number of nodes.
+  virtual void OnRolloutChanged(const ObjectKey& key) = 0;
+  /// Acknowledgements may have changed.
+  virtual void OnSettled() = 0;
+  /// What is to be said beside a rollout's own message; empty: nothing.
+  virtual std::string Remark(const ObjectKey& rollout) const = 0;
+};
+
+/// What an App is built upon.
+struct Foundation {
+  std::unique_ptr<store::Store> store;
+  std::optional<model::ObjectSet> objects;        // from outside; none: the store's
+  Outside* outside = nullptr;                     // outlives the App
+  std::vector<prometheus::Collectable*> metrics;  // of others, for /metrics; likewise
+};
+
 /// Everything but the constructor's caller runs on the io_context, by one thread.
 class App final : private CoreListener,
                   private dispatch::Observer,
@@ -51,6 +72,9 @@ class App final : private CoreListener,
  public:
   /// Opens the store, takes up what it holds, listens. Errors name the flag, path or address and the remedy.
   static Result<std::unique_ptr<App>> Start(boost::asio::io_context& context, const Options& options);
+  /// The same upon another foundation than the store in options.state.
+  static Result<std::unique_ptr<App>> Start(boost::asio::io_context& context, const Options& options,
+                                            Foundation foundation);
   /// After Shutdown and after the io_context ran out of work, or where Start failed.
   ~App() override;
 
@@ -61,9 +85,16 @@ class App final : private CoreListener,
   /// out of work when it is done. May be called again.
   void Shutdown();
 
+  /// For whoever gives the objects.
+  Core& core() { return core_; }
+  api::Backend& backend() { return backend_; }
+  const telemetry::Cluster& cluster() const { return cluster_; }
+  /// Every agent that counts, by the default ackTimeout, holds that generation or a later one.
+  bool AllAcked(uint64_t generation);
+
  private:
-  App(boost::asio::io_context& context, const Options& options, std::unique_ptr<store::Store> store);
-  Status Init(const Options& options);
+  App(boost::asio::io_context& context, const Options& options, Foundation& foundation);
+  Status Init(const Options& options, Foundation foundation);
 
   // CoreListener
   void OnPublished(uint64_t generation, const compiler::Difference& difference) override;
@@ -95,6 +126,7 @@ class App final : private CoreListener,
   boost::asio::io_context& context_;
   SystemClock clock_;
   std::unique_ptr<store::Store> store_;
+  Outside* const outside_;
   Core core_;
   dispatch::Dispatcher dispatcher_;
   Observed observed_;

@@ -118,9 +118,22 @@ std::vector<ObjectKey> Matching(const Map& map, const v1::ListRequest& request) 
 Result<v1::ApplyResponse> BackendImpl::Apply(const v1::ApplyRequest& request, api::Manifests manifests) {
   if (manifests.empty())
     return InvalidArgument("no object found in {} file(s): expected at least one", request.files_size());
+  if (applying_.from_cluster && !request.dry_run()) {
+    return FailedPrecondition(
+        "this controller reads its objects from the Kubernetes API: use kubectl apply, or weirctl apply "
+        "--dry-run to check");
+  }
   v1::ApplyResponse response;
   ObjectChanges changes;
   for (model::Document& document : manifests) {
+    if (const auto* rollout = std::get_if<model::Rollout>(&document.object);
+        rollout != nullptr && rollout->workload && !applying_.from_cluster) {
+      return InvalidArgument(
+          "{}:{}: Rollout {}: spec.workloadRef: found a Deployment, expected a controller that runs with "
+          "--kubernetes; "
+          "name the revision in spec.revision",
+          document.file, document.line, model::ToString(rollout->key));
+    }
     Presence presence = Compare(core_.objects(), document.object);
     v1::ObjectChange::Result result = presence == Presence::kAbsent ? v1::ObjectChange::RESULT_CREATED
                                       : presence == Presence::kSame ? v1::ObjectChange::RESULT_UNCHANGED
@@ -150,6 +163,9 @@ Result<v1::DeleteResponse> BackendImpl::DeleteNode(const std::string& name) {
 }
 
 Result<v1::DeleteResponse> BackendImpl::Delete(const v1::DeleteRequest& request, api::Manifests manifests) {
+  if (applying_.from_cluster && (request.files_size() > 0 || Lower(request.kind()).rfind("node", 0) != 0))
+    return FailedPrecondition(
+        "this controller reads its objects from the Kubernetes API: use kubectl delete");
   ObjectChanges changes;
   if (request.files_size() > 0) {
     for (const model::Document& document : manifests) {
@@ -194,6 +210,8 @@ v1::Rollout BackendImpl::StatusOf(const ObjectKey& key) {
   engine::Acks acks = view.For(generation);
   acks.refusing = view.Refusing(generation);
   v1::Rollout status = RolloutStatus({core_, observed_}, key, acks);
+  if (const std::string remark = applying_.remark ? applying_.remark(key) : ""; !remark.empty())
+    status.set_message(status.message().empty() ? remark : status.message() + "; " + remark);
   const NodeList nodes = NodesThatTookOut(dispatcher_.nodes());
   for (const auto& node : TakenOutOf(nodes, object, core_.rollouts().at(key).state).nodes)
     status.add_nodes_taken_out(node);

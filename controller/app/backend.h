@@ -1,7 +1,9 @@
 // The calls of weirctl, answered from core, dispatch and the agents' counts. The io_context's thread.
 #pragma once
 
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "controller/api/backend.h"
@@ -18,10 +20,15 @@ namespace weir::app {
 
 class BackendImpl final : public api::Backend {
  public:
+  /// Where objects come from.
+  struct Applying {
+    bool from_cluster = false;  // the Kubernetes API: weirctl applies and deletes none
+    std::function<std::string(const ObjectKey&)> remark;  // Outside::Remark; may be null
+  };
   /// All must outlive it.
   BackendImpl(const Clock& clock, Core& core, dispatch::Dispatcher& dispatcher, Observed& observed,
               telemetry::Cluster& cluster, AckViews& acks, const AnalysisRunner& analysis,
-              const webhooks::Sender& webhooks)
+              const webhooks::Sender& webhooks, Applying applying)
       : clock_(clock),
         core_(core),
         dispatcher_(dispatcher),
@@ -29,7 +36,8 @@ class BackendImpl final : public api::Backend {
         cluster_(cluster),
         acks_(acks),
         analysis_(analysis),
-        webhooks_(webhooks) {}
+        webhooks_(webhooks),
+        applying_(std::move(applying)) {}
 
   Result<v1::ApplyResponse> Apply(const v1::ApplyRequest& request, api::Manifests manifests) override;
   Result<v1::DeleteResponse> Delete(const v1::DeleteRequest& request, api::Manifests manifests) override;
@@ -64,6 +72,7 @@ class BackendImpl final : public api::Backend {
   AckViews& acks_;
   const AnalysisRunner& analysis_;
   const webhooks::Sender& webhooks_;
+  const Applying applying_;
 };
 
 }  // namespace weir::app

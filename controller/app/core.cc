@@ -75,6 +75,17 @@ engine::TimePoint Core::Now() const {
 
 Status Core::Load() {
   ASSIGN_OR_RETURN(store::Contents contents, store_.Load());
+  RETURN_IF_ERROR(ReadObjects(contents));
+  return TakeUp(std::move(contents));
+}
+
+Status Core::Load(model::ObjectSet objects) {
+  ASSIGN_OR_RETURN(store::Contents contents, store_.Load());
+  objects_ = std::move(objects);
+  return TakeUp(std::move(contents));
+}
+
+Status Core::ReadObjects(const store::Contents& contents) {
   for (const auto& [key, yaml] : contents.objects) {
     std::string place = fmt::format("stored {} {}/{}", key.kind, key.ns, key.name);
     auto documents = model::ParseManifests(yaml, place);
@@ -89,6 +100,10 @@ Status Core::Load() {
   }
   RETURN_IF_ERROR(Annotate(model::ValidateSet(objects_, origin_),
                            "the objects of the state directory do not fit together"));
+  return OkStatus();
+}
+
+Status Core::TakeUp(store::Contents contents) {
   std::erase_if(contents.objects, [](const auto& entry) { return entry.first.kind != kRollout; });
   yaml_ = std::move(contents.objects);
   nodes_ = std::move(contents.nodes);
@@ -106,6 +121,13 @@ Status Core::Load() {
     entry.endpoints = compiler::CountEndpoints(objects_, rollout);
     AddWeights(key, entry, weights);
     rollouts_.emplace(key, std::move(entry));
+  }
+  for (const auto& [name, state] : contents.states) {
+    const ObjectKey key{name.ns, name.name};
+    if (origin_ == model::Origin::kFiles || rollouts_.contains(key)) continue;
+    auto parsed = ParseStored(state);
+    RETURN_IF_ERROR(Annotate(parsed.status(), fmt::format("stored state of rollout {}", model::ToString(key))));
+    parked_.emplace(key, *std::move(parsed));
   }
   compiler_.Index(objects_);
   for (const auto& [key, service] : objects_.services) {
@@ -226,6 +248,8 @@ Status Core::SetRevisions(Transaction& transaction) const {
   for (const auto& [key, revision] : transaction.revisions) {
     store::ObjectKey id = StoreKey("Rollout", key);
     auto staged = transaction.yaml.find(id);
+    if (origin_ == model::Origin::kCluster)
+      continue;  // whoever gives the objects hears of it and carries it on
     const std::string& text = staged != transaction.yaml.end() ? *staged->second : yaml_.at(id);
     ASSIGN_OR_RETURN(std::string changed, WithRevision(text, revision));
     transaction.yaml[id] = std::move(changed);
@@ -344,8 +368,9 @@ Status Core::Commit(Transaction transaction) {
   for (auto& [key, entry] : transaction.rollouts) {
     if (entry) {
       rollouts_[key] = *std::move(entry);
-    } else {
-      rollouts_.erase(key);
+      parked_.erase(key);
+    } else if (auto gone = rollouts_.extract(key); !gone.empty() && origin_ == model::Origin::kCluster) {
+      parked_.insert_or_assign(key, std::move(gone.mapped()));
     }
   }
   for (const auto& [key, text] : transaction.notes) {
@@ -522,13 +547,16 @@ Status Core::ChangePlaced(const ObjectChanges& changes, Placement& placement) {
     transaction.yaml[StoreKey(kind, key)] = std::nullopt;
     if (kind == kRollout) transaction.rollouts[key] = std::nullopt;
   }
-  std::set<ObjectKey> observe;
+  std::set<ObjectKey> observe, back;
   for (const auto& [object, yaml] : changes.puts) {
     const ObjectKey& key = model::KeyOf(object);
     transaction.yaml[StoreKey(model::KindOf(object), key)] = yaml;
     if (std::holds_alternative<model::Rollout>(object)) {
       observe.insert(key);
-      if (EntryOf(transaction, key) == nullptr) transaction.rollouts[key] = RolloutEntry{};
+      if (EntryOf(transaction, key) != nullptr) continue;
+      const auto parked = parked_.find(key);
+      transaction.rollouts[key] = parked == parked_.end() ? RolloutEntry{} : parked->second;
+      if (parked != parked_.end()) back.insert(key);
     }
   }
   for (const auto& [key, rollout] : objects_.rollouts) {
@@ -540,6 +568,7 @@ Status Core::ChangePlaced(const ObjectChanges& changes, Placement& placement) {
       Step(transaction, rollout->key, engine::SpecChanged{rollout->spec});
     }
   }
+  for (const ObjectKey& key : back) Step(transaction, key, engine::Restarted{});
   return Commit(std::move(transaction));
 }
 

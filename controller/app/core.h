@@ -71,6 +71,8 @@ class Core {
   /// Takes up what the store holds and compiles it, under the same generation when the content is the same.
   /// The listener is not told; see AllFrontends. Then call Restart once the agents' side is ready.
   Status Load();
+  /// The same with objects from elsewhere: of the store only what is no object is taken up.
+  Status Load(model::ObjectSet objects);
   /// Lets the engine look at every rollout again.
   Status Restart();
 
@@ -94,6 +96,10 @@ class Core {
 
   /// Moves the generation beyond `held`, with the same content. The listener is told nothing.
   Status SkipBeyond(uint64_t held);
+
+  /// In a cluster a Rollout that is refused for a while (its Service is gone) is no object then, but goes on where it was when
+  /// it is one again. This one was deleted: the next of its name begins anew.
+  void ForgetRollout(const ObjectKey& rollout) { parked_.erase(rollout); }
 
   /// What Load found of analysis runs; once.
   std::map<store::RunKey, std::string> TakeStoredRuns() { return std::exchange(stored_runs_, {}); }
@@ -135,6 +141,8 @@ class Core {
   void ObserveEndpoints(Transaction& transaction, const ObjectKey& key) const;
   void CompileDirty(Transaction& transaction);
   void Notify(const ObjectKey& key, RolloutEntry& entry) const;
+  Status ReadObjects(const store::Contents& contents);
+  Status TakeUp(store::Contents contents);
   Status SetRevisions(Transaction& transaction) const;
   Status Commit(Transaction transaction);
   class Placement;
@@ -153,6 +161,7 @@ class Core {
   std::optional<model::VipIndex> vips_;           // of objects_; none after a change of more than slices
   std::map<store::ObjectKey, std::string> yaml_;  // of rollouts: their revision is set from within
   std::map<ObjectKey, RolloutEntry> rollouts_;
+  std::map<ObjectKey, RolloutEntry> parked_;  // of Rollouts that are no objects at the moment; ForgetRollout
   std::map<ObjectKey, compiler::Frontends> frontends_;
   std::map<std::string, uint32_t> nodes_;
   std::map<store::RunKey, std::string> stored_runs_;

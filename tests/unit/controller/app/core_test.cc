@@ -298,5 +298,50 @@ TEST_F(CoreTest, SkipBeyondOnlyGoesForwardAndDoesNotBelieveTheAbsurd) {
   EXPECT_EQ(core->generation(), 42u);
 }
 
+// Its Service is gone for a while. As a new rollout it would make its canary stable at once.
+TEST_F(CoreTest, InAClusterARolloutThatWasRefusedGoesOnWhereItWas) {
+  core = std::make_unique<Core>(store, clock, told, compiler::Options{}, model::Origin::kCluster);
+  ASSERT_TRUE(core->Load(model::ObjectSet{}).ok());
+  PutCheckout();
+  ASSERT_TRUE(AckAll().ok());
+  ASSERT_TRUE(Put({RolloutYaml("v2", "[{setWeight: 20}, {pause: {}}]")}).ok());
+  ASSERT_TRUE(AckAll().ok());
+  ASSERT_TRUE(AckAll().ok());
+  ASSERT_EQ(Weights(), "v1*80 v2*20");
+  const engine::State before = State();
+
+  ObjectChanges refused;
+  refused.removals = {{"Rollout", kCheckout}, {"Service", kCheckout}};
+  ASSERT_TRUE(core->Change(refused).ok());
+  EXPECT_EQ(Weights(), "");
+  ASSERT_TRUE(Put({kServiceYaml, RolloutYaml("v2", "[{setWeight: 20}, {pause: {}}]")}).ok());
+  EXPECT_EQ(Weights(), "v1*80 v2*20");
+  EXPECT_EQ(State().canary, before.canary);
+  EXPECT_EQ(State().step, before.step);
+
+  ASSERT_TRUE(core->Change(refused).ok());
+  core->ForgetRollout(kCheckout);
+  ASSERT_TRUE(Put({kServiceYaml, RolloutYaml("v2")}).ok());
+  EXPECT_EQ(Weights(), "v2*100") << "another one of the same name";
+}
+
+// A leader that begins while it is refused.
+TEST_F(CoreTest, InAClusterTheStateOfARefusedRolloutIsKept) {
+  PutCheckout();
+  ASSERT_TRUE(Put({RolloutYaml("v2", "[{setWeight: 20}, {pause: {}}]")}).ok());
+  const auto states = store.contents.states;
+  MemoryStore other;
+  other.contents.states = states;
+  Told hears{other};
+  Core successor(other, clock, hears, compiler::Options{}, model::Origin::kCluster);
+  ASSERT_TRUE(successor.Load(model::ObjectSet{}).ok());
+  ASSERT_TRUE(successor
+                  .Change(Puts({kServiceYaml, SliceYaml("v1", "127.0.1.1"), SliceYaml("v2", "127.0.1.2"),
+                                RolloutYaml("v2", "[{setWeight: 20}, {pause: {}}]")}))
+                  .ok());
+  EXPECT_EQ(successor.rollouts().at(kCheckout).state.stable, "v1");
+  EXPECT_EQ(successor.rollouts().at(kCheckout).state.canary, "v2");
+}
+
 }  // namespace
 }  // namespace weir::app
