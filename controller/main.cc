@@ -1,4 +1,6 @@
-// weir-controller: keeps the objects, runs the rollouts, tells the agents.
+// weir-controller: keeps the objects, runs the rollouts, tells the agents. With --kubernetes the objects, and
+// what it must not forget, are in the Kubernetes API, and several replicas agree on who leads:
+// controller/kubernetes/leader.
 //
 // Start: flags -> log -> store and what it holds -> HTTP and gRPC listeners -> "listening ..." on stdout.
 // Shutdown (SIGTERM, SIGINT), in this order:
@@ -19,6 +21,7 @@
 #include "common/log.h"
 #include "common/version.h"
 #include "controller/app/app.h"
+#include "controller/kubernetes/leader/run.h"
 
 namespace {
 
@@ -61,7 +64,25 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   cli.add_option("--http", options.http, "HOST:PORT of /metrics, /healthz and /readyz")
       ->capture_default_str();
-  cli.add_option("--state", state, "Directory that keeps objects and rollouts; made if missing")->required();
+  auto* state_flag =
+      cli.add_option("--state", state, "Directory that keeps objects and rollouts; made if missing");
+  bool kubernetes = false;
+  weir::kubernetes::ClusterOptions cluster;
+  auto* kubernetes_flag =
+      cli.add_flag("--kubernetes", kubernetes, "Objects and state are in the Kubernetes API, not in --state")
+          ->excludes(state_flag);
+  cli.add_option("--kubeconfig", cluster.kubeconfig,
+                 "How to reach the API server; default: the pod's service account")
+      ->needs(kubernetes_flag);
+  cli.add_option("--kube-context", cluster.context, "Context of the kubeconfig; default: its current one")
+      ->needs(kubernetes_flag);
+  cli.add_option("--pod-name", cluster.pod_name,
+                 "This replica's pod: holder of the Lease, labelled while it leads")
+      ->needs(kubernetes_flag);
+  cli.add_option(
+         "--pod-namespace", cluster.pod_namespace,
+         "Namespace of the Lease weir-controller and the ConfigMap weir-state; default: the access's own")
+      ->needs(kubernetes_flag);
   cli.add_option("--heartbeat-ms", heartbeat_ms, "Interval of heartbeats on agents' streams, milliseconds")
       ->capture_default_str()
       ->check(CLI::Range(50, 60'000));
@@ -76,5 +97,14 @@ int main(int argc, char** argv) {
   }
   options.state = state;
   options.heartbeat_interval = std::chrono::milliseconds(heartbeat_ms);
+  if (kubernetes) {
+    const auto status = weir::kubernetes::RunInCluster(options, cluster);
+    if (!status.ok()) std::fprintf(stderr, "weir-controller: %s\n", weir::Message(status).c_str());
+    return status.ok() ? 0 : 1;
+  }
+  if (state.empty()) {
+    std::fprintf(stderr, "weir-controller: --state is missing: name a directory, or run with --kubernetes\n");
+    return 2;
+  }
   return Run(options);
 }

@@ -1,0 +1,277 @@
+#include "controller/kubernetes/leader/informers.h"
+
+#include <algorithm>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <future>
+
+#include "common/log.h"
+#include "controller/kubernetes/source/catalog.h"
+#include "controller/kubernetes/workload/deployment.h"
+
+namespace weir::kubernetes {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::chrono::seconds kLookAgain{60};
+
+/// A kind, and where it may be found: the first that is served.
+struct Kind {
+  std::string name;
+  std::vector<Resource> resources;
+  bool (*trim)(json::object&) = nullptr;
+  bool optional = false;         // others' CRDs
+  std::string api_version = {};  // that readers are told, where it is another one
+};
+
+bool TrimMost(json::object& object) {
+  json::value* metadata = object.if_contains("metadata");
+  if (metadata != nullptr && metadata->is_object()) metadata->get_object().erase("managedFields");
+  return true;
+}
+
+const std::vector<Kind>& Kinds() {
+  static const std::vector<Kind> kinds = {
+      {"Service", {{"", "v1", "services"}}, TrimService},
+      {"EndpointSlice", {{"discovery.k8s.io", "v1", "endpointslices"}}, TrimSlice},
+      {"Deployment", {{"apps", "v1", "deployments"}}, TrimDeployment},
+      {"ReplicaSet", {{"apps", "v1", "replicasets"}}, TrimReplicaSet},
+      {"Rollout", {{"weir.dev", "v1alpha1", "rollouts"}}, TrimMost},
+      {"Webhook", {{"weir.dev", "v1alpha1", "webhooks"}}, TrimMost, true},
+      // Argo's where its CRD is installed, else Weir's of the same spelling.
+      {"AnalysisTemplate",
+       {{"argoproj.io", "v1alpha1", "analysistemplates"}, {"weir.dev", "v1alpha1", "analysistemplates"}},
+       TrimMost,
+       true,
+       "argoproj.io/v1alpha1"},
+      {"TrafficSplit",
+       {{"split.smi-spec.io", "v1alpha4", "trafficsplits"},
+        {"split.smi-spec.io", "v1alpha3", "trafficsplits"},
+        {"split.smi-spec.io", "v1alpha2", "trafficsplits"},
+        {"split.smi-spec.io", "v1alpha1", "trafficsplits"}},
+       TrimMost,
+       true},
+      {"HTTPRoute",
+       {{"gateway.networking.k8s.io", "v1", "httproutes"},
+        {"gateway.networking.k8s.io", "v1beta1", "httproutes"}},
+       TrimMost,
+       true},
+      {"GRPCRoute", {{"gateway.networking.k8s.io", "v1", "grpcroutes"}}, TrimMost, true},
+      {"TCPRoute",
+       {{"gateway.networking.k8s.io", "v1", "tcproutes"},
+        {"gateway.networking.k8s.io", "v1alpha2", "tcproutes"}},
+       TrimMost,
+       true},
+      {"ReferenceGrant",
+       {{"gateway.networking.k8s.io", "v1beta1", "referencegrants"},
+        {"gateway.networking.k8s.io", "v1", "referencegrants"}},
+       TrimMost,
+       true},
+  };
+  return kinds;
+}
+
+/// Whether an APIResourceList names it.
+bool Serves(const json::value& list, std::string_view plural) {
+  const json::value* resources = Find(list, {"resources"});
+  if (resources == nullptr || !resources->is_array()) return false;
+  return std::ranges::any_of(resources->get_array(),
+                             [&](const json::value& resource) { return Text(resource, {"name"}) == plural; });
+}
+
+PodLabels LabelsOf(const json::object& pod, const std::set<std::string>& wanted) {
+  PodLabels labels;
+  for (const std::string& name : wanted) {
+    const json::value* all = Find(pod, {"metadata", "labels"});
+    const json::value* value =
+        all != nullptr && all->is_object() ? all->get_object().if_contains(name) : nullptr;
+    if (value != nullptr && value->is_string()) labels.emplace_back(name, std::string(value->get_string()));
+  }
+  return labels;
+}
+
+}  // namespace
+
+/// Lives on the Client's thread.
+class Informers::Impl : public std::enable_shared_from_this<Impl> {
+ public:
+  Impl(Client& client, boost::asio::io_context& context, InformerListener& listener)
+      : client_(client),
+        context_(context),
+        listener_(listener),
+        work_(boost::asio::make_work_guard(context)) {}
+
+  void Start() {
+    waiting_ = Kinds().size();
+    for (const Kind& kind : Kinds()) {
+      if (kind.optional) {
+        FindServed(kind, 0);
+      } else {
+        Follow(kind, kind.resources.front());
+      }
+    }
+  }
+
+  void WatchPods(const std::set<std::string>& labels) {
+    if (stopped_) return;
+    ReflectorOptions options;
+    options.resource = {"", "v1", "pods"};
+    options.metadata_only = true;
+    ReflectorCallbacks callbacks;
+    callbacks.trim = [](json::object& pod) {
+      const json::value* labels_of = Find(pod, {"metadata", "labels"});
+      return labels_of != nullptr && labels_of->is_object() && !labels_of->get_object().empty();
+    };
+    callbacks.on_put = [this, labels](json::object&& pod) {
+      Tell([key = KeyOf(pod), found = LabelsOf(pod, labels)](InformerListener& listener) {
+        listener.OnPod(key, found);
+      });
+    };
+    callbacks.on_delete = [this](const ObjectKey& key) {
+      Tell([key](InformerListener& listener) { listener.OnPod(key, std::nullopt); });
+    };
+    callbacks.on_error = [](const Status& status) { Complain("pods", status); };
+    pods_ = std::make_unique<Reflector>(client_, options, callbacks);
+    pods_->Start();
+  }
+
+  void Stop() {
+    stopped_ = true;
+    reflectors_.clear();
+    timers_.clear();
+    pods_.reset();
+    work_.reset();
+  }
+
+  std::map<std::string, ReflectorCounters> Counters() const {
+    std::map<std::string, ReflectorCounters> counters;
+    for (const auto& [name, reflector] : reflectors_) counters[name] = reflector->counters();
+    if (pods_) counters["pods"] = pods_->counters();
+    return counters;
+  }
+
+ private:
+  static void Complain(const std::string& resource, const Status& status) {
+    LogWarn("a resource of the cluster cannot be followed at the moment",
+            {{"resource", resource}, {"error", status}});
+  }
+
+  void Tell(std::function<void(InformerListener&)> what) {
+    boost::asio::post(context_, [alive = weak_from_this(), what = std::move(what), listener = &listener_] {
+      if (!alive.expired()) what(*listener);
+    });
+  }
+
+  void FindServed(const Kind& kind, size_t candidate) {
+    if (stopped_) return;
+    if (candidate == kind.resources.size()) {
+      Synced(kind);
+      return LookAgain(kind, 0, kLookAgain);
+    }
+    const Resource& resource = kind.resources[candidate];
+    ApiRequest request;
+    request.target = "/apis/" + resource.group + "/" + resource.version;
+    client_.Send(request, [this, alive = weak_from_this(), &kind, candidate](Result<Response> answer) {
+      if (alive.expired() || stopped_) return;
+      const Resource& asked = kind.resources[candidate];
+      if (answer.ok() && Serves(answer->body, asked.plural)) return Follow(kind, asked);
+      if (!answer.ok() && answer.status().code() != absl::StatusCode::kNotFound) {
+        Complain(ToString(asked), answer.status());
+        return LookAgain(kind, candidate, std::chrono::seconds(1));
+      }
+      FindServed(kind, candidate + 1);
+    });
+  }
+
+  void LookAgain(const Kind& kind, size_t candidate, std::chrono::seconds delay) {
+    auto& timer = timers_.try_emplace(kind.name, client_.context()).first->second;
+    timer.expires_after(delay);
+    timer.async_wait([this, alive = weak_from_this(), &kind, candidate](boost::system::error_code error) {
+      if (!error && !alive.expired()) FindServed(kind, candidate);
+    });
+  }
+
+  void Follow(const Kind& kind, const Resource& resource) {
+    const std::string name = ToString(resource);
+    ReflectorOptions options;
+    options.resource = resource;
+    ReflectorCallbacks callbacks;
+    callbacks.trim = kind.trim;
+    const std::string api_version = kind.api_version.empty() ? resource.ApiVersion() : kind.api_version;
+    callbacks.on_put = [this, &kind, api_version](json::object&& object) {
+      // Objects of a list do not say what they are.
+      object["kind"] = kind.name;
+      object["apiVersion"] = api_version;
+      Tell([&kind, object = std::move(object)](InformerListener& listener) {
+        listener.OnPut(kind.name, object);
+      });
+    };
+    callbacks.on_delete = [this, &kind](const ObjectKey& key) {
+      Tell([&kind, key](InformerListener& listener) { listener.OnDelete(kind.name, key); });
+    };
+    callbacks.on_synced = [this, &kind] { Synced(kind); };
+    callbacks.on_absent = [this, &kind, name] {
+      if (!kind.optional) Complain(name, NotFound("the API server does not serve it: install Weir's CRDs"));
+      Synced(kind);
+    };
+    callbacks.on_error = [name](const Status& status) { Complain(name, status); };
+    auto& reflector = reflectors_[name];
+    reflector = std::make_unique<Reflector>(client_, options, std::move(callbacks));
+    reflector->Start();
+  }
+
+  void Synced(const Kind& kind) {
+    if (!synced_.insert(kind.name).second || synced_.size() < waiting_) return;
+    Tell([](InformerListener& listener) { listener.OnReady(); });
+  }
+
+  Client& client_;
+  boost::asio::io_context& context_;
+  InformerListener& listener_;
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
+  std::map<std::string, std::unique_ptr<Reflector>> reflectors_;
+  std::unique_ptr<Reflector> pods_;
+  std::map<std::string, boost::asio::steady_timer> timers_;  // by kind
+  std::set<std::string> synced_;
+  size_t waiting_ = 0;
+  bool stopped_ = false;
+};
+
+namespace {
+
+/// On the Client's thread, and waits for it.
+void RunThere(Client& client, const std::function<void()>& what) {
+  std::promise<void> done;
+  boost::asio::post(client.context(), [&] {
+    what();
+    done.set_value();
+  });
+  done.get_future().wait();
+}
+
+}  // namespace
+
+Informers::Informers(Client& client, boost::asio::io_context& context, InformerListener& listener)
+    : client_(client), impl_(std::make_shared<Impl>(client, context, listener)) {}
+
+Informers::~Informers() {
+  RunThere(client_, [&] { impl_->Stop(); });
+}
+
+void Informers::Start() {
+  boost::asio::post(client_.context(), [impl = impl_] { impl->Start(); });
+}
+
+void Informers::WatchPods(const std::set<std::string>& labels) {
+  boost::asio::post(client_.context(), [impl = impl_, labels] { impl->WatchPods(labels); });
+}
+
+std::map<std::string, ReflectorCounters> Informers::Counters() const {
+  std::map<std::string, ReflectorCounters> counters;
+  RunThere(client_, [&] { counters = impl_->Counters(); });
+  return counters;
+}
+
+}  // namespace weir::kubernetes

@@ -1,0 +1,404 @@
+#include "controller/kubernetes/leader/term.h"
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+
+#include "common/log.h"
+#include "controller/app/stored.h"
+#include "controller/kubernetes/leader/rollout_status.h"
+#include "controller/kubernetes/state/cluster_store.h"
+#include "controller/model/json_object.h"
+#include "controller/model/route_status.h"
+
+namespace weir::kubernetes {
+namespace {
+
+namespace json = boost::json;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kPace{20};     // what comes in one burst is taken in one change
+constexpr milliseconds kAgain{1000};  // after the API server did not take a change
+constexpr std::string_view kLeaderLabel = "weir.dev/leader";
+
+const Resource& PodResource() {
+  static const Resource resource{"", "v1", "pods"};
+  return resource;
+}
+
+RolloutMetadata MetadataOf(const json::object& object) {
+  RolloutMetadata metadata;
+  metadata.uid = Text(object, {"metadata", "uid"});
+  metadata.resource_version = ResourceVersionOf(object);
+  if (const json::value* generation = Find(object, {"metadata", "generation"});
+      generation != nullptr && generation->is_int64())
+    metadata.generation = generation->get_int64();
+  metadata.deleting = Find(object, {"metadata", "deletionTimestamp"}) != nullptr;
+  if (const json::value* all = Find(object, {"metadata", "finalizers"}); all != nullptr && all->is_array()) {
+    for (const json::value& finalizer : all->get_array()) {
+      if (finalizer.is_string()) metadata.finalizers.emplace_back(finalizer.get_string());
+    }
+  }
+  return metadata;
+}
+
+/// `later` after `earlier`, as one change.
+void Merge(const model::AdmissionChanges& later, app::ObjectChanges& earlier) {
+  for (const model::ObjectId& id : later.removals) {
+    std::erase_if(earlier.puts, [&](const auto& put) {
+      return model::KindOf(put.first) == id.kind && model::KeyOf(put.first) == id.key;
+    });
+    earlier.removals.emplace_back(id.kind, id.key);
+  }
+  for (const model::Object& object : later.puts) {
+    std::erase_if(earlier.puts, [&](const auto& put) {
+      return model::KindOf(put.first) == model::KindOf(object) &&
+             model::KeyOf(put.first) == model::KeyOf(object);
+    });
+    earlier.puts.emplace_back(object, "");
+  }
+}
+
+std::optional<model::RouteKind> RouteKindOf(std::string_view kind) {
+  for (const auto route : {model::RouteKind::kHttp, model::RouteKind::kGrpc, model::RouteKind::kTcp}) {
+    if (kind == model::NameOf(route)) return route;
+  }
+  return std::nullopt;
+}
+
+/// As the object says it was read.
+Resource RouteResource(const json::object& route) {
+  const std::string api(Text(route, {"apiVersion"}));
+  const size_t slash = api.find('/');
+  std::string plural(Text(route, {"kind"}));
+  std::ranges::transform(plural, plural.begin(), [](unsigned char c) { return std::tolower(c); });
+  return {api.substr(0, slash), slash == std::string::npos ? "" : api.substr(slash + 1), plural + "s"};
+}
+
+StatusKey StatusKeyOf(const ObjectKey& rollout) { return {RolloutResource(), rollout}; }
+
+}  // namespace
+
+Term::Term(boost::asio::io_context& context, Client& client, Options options)
+    : context_(context),
+      client_(client),
+      options_(std::move(options)),
+      api_(client, context),
+      workloads_(context, clock_, api_, *this),
+      statuses_(context, api_, [this](const StatusKey& key) { return MakeStatus(key); }),
+      events_(std::make_shared<EventRecorder>(
+          client, options_.pod_name.empty() ? "weir-controller" : options_.pod_name)),
+      flush_timer_(context),
+      label_timer_(context) {}
+
+Term::~Term() {
+  informers_.reset();
+  boost::asio::post(client_.context(), [events = std::move(events_)] {});  // it lives on that thread
+}
+
+void Term::Begin() {
+  informers_.reset(new Informers(client_, context_, *this));  // the base is private
+  informers_->Start();
+}
+
+void Term::Shutdown() {
+  if (std::exchange(stopped_, true)) return;
+  if (app_) app_->Shutdown();
+  workloads_.Stop();
+  statuses_.Stop();
+  flush_timer_.cancel();
+  label_timer_.cancel();
+  informers_.reset();
+  if (app_ && !options_.pod_name.empty()) SetLeaderLabel(options_.pod_name, false);
+}
+
+// ---- what the cluster says
+
+void Term::OnPut(std::string_view kind, json::object object) {
+  if (stopped_) return;
+  if (kind == "Deployment") return workloads_.PutDeployment(object);
+  if (kind == "ReplicaSet") return workloads_.PutReplicaSet(object);
+  if (kind == "Rollout") return PutRollout(object);
+  if (kind == "EndpointSlice") {
+    catalog_.PutSlice(object);
+  } else {
+    if (const auto route = RouteKindOf(kind)) {
+      const model::RouteId id{*route, KeyOf(object)};
+      routes_[id] = object;
+      route_generations_.erase(id);
+    }
+    catalog_.Put(object);
+  }
+  FlushSoon(kPace);
+}
+
+void Term::PutRollout(const json::object& object) {
+  const ObjectKey key = KeyOf(object);
+  const json::value* status = Find(object, {"status"});
+  if (!ready_ && status != nullptr) {
+    // What it was rolling out when the leader before ended, until its Deployment says otherwise.
+    const auto stored = app::ParseStored(std::string(Text(*status, {"state"})));
+    if (stored.ok()) catalog_.SetRevision(key, stored->state.given.revision);
+  }
+  catalog_.Put(object);
+  rollouts_[key] = MetadataOf(object);
+  workloads_.PutRollout(key, rollouts_[key]);
+  if (status != nullptr) {
+    rollout_statuses_[key] = *status;
+    statuses_.Seen(StatusKeyOf(key), *status);
+  }
+  statuses_.Changed(StatusKeyOf(key));
+  FlushSoon(kPace);
+}
+
+void Term::OnDelete(std::string_view kind, const ObjectKey& key) {
+  if (stopped_) return;
+  if (kind == "Deployment" || kind == "ReplicaSet") return workloads_.Remove(kind, key);
+  if (kind == "Rollout") {
+    workloads_.Remove(kind, key);
+    rollouts_.erase(key);
+    rollout_statuses_.erase(key);
+    core_revisions_.erase(key);
+    statuses_.Forget(StatusKeyOf(key));
+  } else if (const auto route = RouteKindOf(kind)) {
+    if (const auto found = routes_.find({*route, key}); found != routes_.end()) {
+      statuses_.Forget({RouteResource(found->second), key});
+      routes_.erase(found);
+    }
+    route_generations_.erase({*route, key});
+  }
+  catalog_.Remove(kind, key);
+  if (kind != "Rollout" || !app_) return FlushSoon(kPace);
+  Flush();  // now: another of its name may come at once, and begins anew
+  app_->core().ForgetRollout(key);
+}
+
+void Term::OnPod(const ObjectKey& pod, std::optional<PodLabels> labels) {
+  if (stopped_) return;
+  catalog_.PutPod(pod, std::move(labels));
+  FlushSoon(kPace);
+}
+
+void Term::OnReady() {
+  if (stopped_) return;
+  ready_ = true;
+  Flush();
+}
+
+// ---- what is made of it
+
+void Term::FlushSoon(milliseconds delay) {
+  if (!ready_ || stopped_ || std::exchange(flush_scheduled_, true)) return;
+  flush_timer_.expires_after(delay);
+  flush_timer_.async_wait([this](boost::system::error_code error) {
+    flush_scheduled_ = false;
+    if (!error && !stopped_) Flush();
+  });
+}
+
+void Term::Flush() {
+  if (const auto labels = catalog_.RevisionLabels(); labels != labels_) {
+    labels_ = labels;
+    informers_->WatchPods(labels);
+  }
+  Merge(catalog_.Take(), pending_);
+  if (!app_) {
+    pending_ = {};  // it begins with all that is admitted
+    if (const Status status = StartApp(); !status.ok()) {
+      LogError("the controller could not begin to lead; it tries again", {{"error", status}});
+      FlushSoon(kAgain);
+    }
+    return;
+  }
+  if (pending_.puts.empty() && pending_.removals.empty()) return TakeRefusals();
+  const Status status = app_->core().Change(pending_);
+  if (!status.ok() && status.code() != absl::StatusCode::kInvalidArgument) {
+    ++failed_changes_;
+    LogWarn("a change of the cluster could not be taken up; it is tried again", {{"error", status}});
+    return FlushSoon(kAgain);
+  }
+  if (!status.ok()) {  // what is admitted fits together
+    ++failed_changes_;
+    LogError("a change of the cluster was refused", {{"error", status}});
+  }
+  const bool only_slices = std::ranges::all_of(
+      pending_.puts, [](const auto& put) { return std::holds_alternative<model::EndpointSlice>(put.first); });
+  pending_ = {};
+  if (!only_slices) TakeRefusals();
+}
+
+/// What is refused, and why, may be another now.
+void Term::TakeRefusals() {
+  for (const auto& [key, metadata] : rollouts_) {
+    statuses_.Changed(StatusKeyOf(key));
+    workloads_.Changed(key);
+  }
+  WriteRouteStatuses();
+}
+
+Status Term::StartApp() {
+  ClusterStore::Options options;
+  options.ns = options_.pod_namespace;
+  app::Foundation foundation;
+  ASSIGN_OR_RETURN(foundation.store, ClusterStore::Open(client_, options_.leads, options));
+  foundation.objects = catalog_.admitted();
+  foundation.outside = this;
+  if (options_.metrics != nullptr) foundation.metrics.push_back(options_.metrics);
+  ASSIGN_OR_RETURN(app_, app::App::Start(context_, options_.app, std::move(foundation)));
+  options_.on_started(*app_);
+  workloads_.Start();
+  TakeRefusals();
+  LabelPods();
+  return OkStatus();
+}
+
+void Term::OnRolloutChanged(const ObjectKey& key) {
+  if (!app_ || stopped_) return;
+  const auto& objects = app_->core().objects().rollouts;
+  if (const auto object = objects.find(key); object != objects.end() && object->second.workload) {
+    // The engine changes it by itself when somebody says undo.
+    const std::string& revision = object->second.spec.revision;
+    if (std::exchange(core_revisions_[key], revision) != revision) catalog_.SetRevision(key, revision);
+  }
+  workloads_.Changed(key);
+  statuses_.Changed(StatusKeyOf(key));
+}
+
+void Term::OnSettled() {
+  if (!stopped_) WriteRouteStatuses();
+}
+
+std::string Term::Remark(const ObjectKey& rollout) const { return workloads_.Remark(rollout); }
+
+const model::Rollout* Term::FindRollout(const ObjectKey& key) const {
+  const auto& rollouts = app_ ? app_->core().objects().rollouts : catalog_.admitted().rollouts;
+  const auto found = rollouts.find(key);
+  return found == rollouts.end() ? nullptr : &found->second;
+}
+
+const app::RolloutEntry* Term::FindEntry(const ObjectKey& key) const {
+  if (!app_) return nullptr;
+  const auto found = app_->core().rollouts().find(key);
+  return found == app_->core().rollouts().end() ? nullptr : &found->second;
+}
+
+Status Term::Feed(const ObjectKey& rollout, const engine::Event& event) {
+  return app_->core().Feed(rollout, event);
+}
+
+void Term::WantRevision(const ObjectKey& rollout, const std::string& revision) {
+  catalog_.SetRevision(rollout, revision);
+  FlushSoon(milliseconds(0));
+}
+
+std::optional<uint64_t> Term::OpenConnections(const ObjectKey& key, const std::string& revision) const {
+  const model::Rollout* rollout = FindRollout(key);
+  if (rollout == nullptr || !app_) return std::nullopt;
+  std::optional<uint64_t> open;
+  for (const std::string& service : {rollout->service, rollout->preview_service}) {
+    if (service.empty()) continue;
+    const auto totals = app_->cluster().Totals({key.ns, service});
+    if (const auto found = totals.find(revision); found != totals.end())
+      open = open.value_or(0) + found->second.active;
+  }
+  return open;
+}
+
+void Term::OnRemark(const ObjectKey& rollout) { statuses_.Changed(StatusKeyOf(rollout)); }
+
+void Term::RecordEvent(const ObjectKey& rollout, EventType type, const std::string& reason,
+                       const std::string& note) {
+  const auto metadata = rollouts_.find(rollout);
+  if (metadata == rollouts_.end()) return;
+  const EventSubject subject{"weir.dev/v1alpha1", "Rollout", rollout, metadata->second.uid};
+  boost::asio::post(client_.context(), [events = events_, subject, type, reason, note] {
+    events->Record(subject, type, reason, "Reconcile", note);
+  });
+}
+
+// ---- what people see
+
+std::optional<json::object> Term::MakeStatus(const StatusKey& key) {
+  if (!app_) return std::nullopt;
+  if (key.resource != RolloutResource()) return MakeRouteStatus(key);
+  const auto metadata = rollouts_.find(key.key);
+  if (metadata == rollouts_.end()) return std::nullopt;
+  RolloutStatusFacts facts;
+  if (app_->core().rollouts().contains(key.key)) {
+    v1::ObjectName name;
+    name.set_namespace_(key.key.ns);
+    name.set_name(key.key.name);
+    if (auto rollout = app_->backend().GetRollout(name); rollout.ok()) facts.rollout = *std::move(rollout);
+  }
+  facts.refusal = catalog_.Refusal("Rollout", key.key);
+  facts.generation = metadata->second.generation;
+  if (const model::Rollout* object = FindRollout(key.key); object != nullptr && object->workload)
+    facts.deployment = workloads_.FindDeployment({key.key.ns, object->workload->deployment});
+  facts.present_time = FormatTime(clock_.WallNow());
+  if (const auto present = rollout_statuses_.find(key.key); present != rollout_statuses_.end())
+    facts.present = &present->second;
+  return RolloutStatusJson(facts);
+}
+
+std::optional<json::object> Term::MakeRouteStatus(const StatusKey& key) {
+  for (const auto& [id, object] : routes_) {
+    if (id.key != key.key || RouteResource(object) != key.resource) continue;
+    const auto& admitted = catalog_.routes();
+    const auto verdict = admitted.find(id);
+    const auto route = model::ReadJson(object, Text(object, {"apiVersion"}), model::NameOf(id.kind));
+    if (verdict == admitted.end() || !route.ok()) return std::nullopt;
+    model::RouteFacts facts;
+    facts.verdict = verdict->second;
+    const auto [generation, fresh] = route_generations_.try_emplace(id, app_->core().generation());
+    facts.all_acked = app_->AllAcked(generation->second);
+    facts.now = std::chrono::floor<std::chrono::seconds>(clock_.WallNow());
+    auto present = model::ReadRouteParents(object);
+    if (present.ok()) facts.present = *std::move(present);
+    const auto parents = model::RouteStatus(std::get<model::Route>(*route), facts);
+    if (parents == facts.present) return std::nullopt;
+    return model::WriteRouteParents(parents);
+  }
+  return std::nullopt;
+}
+
+void Term::WriteRouteStatuses() {
+  for (const auto& [id, object] : routes_) statuses_.Changed({RouteResource(object), id.key});
+}
+
+// ---- agents find the leader by its pod's label
+
+void Term::LabelPods() {
+  if (options_.pod_name.empty()) return;
+  ApiRequest list;
+  list.target =
+      CollectionPath(PodResource(), options_.pod_namespace) + "?labelSelector=weir.dev%2Fleader%3Dtrue";
+  api_.Send(list, [this](const Result<Response>& answer) {
+    if (stopped_ || !answer.ok()) return;
+    const json::value* items = Find(answer->body, {"items"});
+    if (items == nullptr || !items->is_array()) return;
+    for (const json::value& pod : items->get_array()) {
+      // A leader that was killed, or hangs, could not do it itself.
+      const std::string name(Text(pod, {"metadata", "name"}));
+      if (name != options_.pod_name) SetLeaderLabel(name, false);
+    }
+  });
+  SetLeaderLabel(options_.pod_name, true);
+}
+
+void Term::SetLeaderLabel(const std::string& pod, bool leads) {
+  json::value value = nullptr;
+  if (leads) value = "true";
+  const json::object patch{{"metadata", {{"labels", {{kLeaderLabel, value}}}}}};
+  api_.Send(MergePatchRequest(PodResource(), {options_.pod_namespace, pod}, patch),
+            [this, pod, leads](const Result<Response>& answer) {
+              if (answer.ok() || answer.status().code() == absl::StatusCode::kNotFound) return;
+              LogWarn("the leader's label could not be written; agents find no leader by it",
+                      {{"pod", pod}, {"leads", leads}, {"error", answer.status()}});
+              if (stopped_) return;
+              label_timer_.expires_after(kAgain);
+              label_timer_.async_wait([this, pod, leads](boost::system::error_code error) {
+                if (!error && !stopped_) SetLeaderLabel(pod, leads);
+              });
+            });
+}
+
+}  // namespace weir::kubernetes

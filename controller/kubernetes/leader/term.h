@@ -1,0 +1,102 @@
+// One leadership: the objects of the cluster, an App on top of them, Deployments led, statuses written. It
+// begins when the Lease is won and ends when it is lost, or by Shutdown(). The controller's thread but where
+// said.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "common/clock.h"
+#include "controller/app/app.h"
+#include "controller/kubernetes/client/event_recorder.h"
+#include "controller/kubernetes/leader/informers.h"
+#include "controller/kubernetes/leader/statuses.h"
+#include "controller/kubernetes/leader/workloads.h"
+#include "controller/kubernetes/source/catalog.h"
+
+namespace weir::kubernetes {
+
+class Term final : public app::Outside, private InformerListener, private Workloads::Host {
+ public:
+  struct Options {
+    app::Options app;
+    std::string pod_name;  // empty: no pod to label
+    std::string pod_namespace;
+    /// Any thread: whether this controller may act.
+    std::function<bool()> leads;
+    /// The App listens.
+    std::function<void(const app::App&)> on_started;
+    prometheus::Collectable* metrics = nullptr;
+  };
+
+  /// `client` and its io_context must outlive it.
+  Term(boost::asio::io_context& context, Client& client, Options options);
+  ~Term() override;
+
+  void Begin();
+  /// Nothing is sent or written any more; the io_context runs out of work soon. May be called again.
+  void Shutdown();
+
+  /// Changes of the cluster that were not taken up at once: for metrics.
+  uint64_t failed_changes() const { return failed_changes_; }
+
+ private:
+  // app::Outside
+  void OnRolloutChanged(const ObjectKey& key) override;
+  void OnSettled() override;
+  std::string Remark(const ObjectKey& rollout) const override;
+  // InformerListener
+  void OnPut(std::string_view kind, boost::json::object object) override;
+  void OnDelete(std::string_view kind, const ObjectKey& key) override;
+  void OnPod(const ObjectKey& pod, std::optional<PodLabels> labels) override;
+  void OnReady() override;
+  // Workloads::Host
+  const model::Rollout* FindRollout(const ObjectKey& key) const override;
+  const app::RolloutEntry* FindEntry(const ObjectKey& key) const override;
+  Status Feed(const ObjectKey& rollout, const engine::Event& event) override;
+  void WantRevision(const ObjectKey& rollout, const std::string& revision) override;
+  std::optional<uint64_t> OpenConnections(const ObjectKey& rollout,
+                                          const std::string& revision) const override;
+  void OnRemark(const ObjectKey& rollout) override;
+  void RecordEvent(const ObjectKey& rollout, EventType type, const std::string& reason,
+                   const std::string& note) override;
+
+  Status StartApp();
+  void PutRollout(const boost::json::object& object);
+  void FlushSoon(std::chrono::milliseconds delay);
+  void Flush();
+  void TakeRefusals();
+  std::optional<boost::json::object> MakeStatus(const StatusKey& key);
+  std::optional<boost::json::object> MakeRouteStatus(const StatusKey& key);
+  void WriteRouteStatuses();
+  void LabelPods();
+  void SetLeaderLabel(const std::string& pod, bool leads);
+
+  boost::asio::io_context& context_;
+  Client& client_;
+  const Options options_;
+  SystemClock clock_;
+  Api api_;
+  Catalog catalog_;
+  Workloads workloads_;
+  Statuses statuses_;
+  std::shared_ptr<EventRecorder> events_;  // on the Client's thread
+  std::unique_ptr<app::App> app_;
+  std::unique_ptr<Informers> informers_;
+  app::ObjectChanges pending_;  // that the store has not taken yet
+  std::set<std::string> labels_;
+  std::map<ObjectKey, boost::json::value> rollout_statuses_;  // as last seen
+  std::map<ObjectKey, RolloutMetadata> rollouts_;
+  std::map<model::RouteId, boost::json::object> routes_;  // as last seen, for their status
+  std::map<model::RouteId, uint64_t> route_generations_;  // in which what they say now came into force
+  std::map<ObjectKey, std::string> core_revisions_;       // that the engine has, of Rollouts with a workload
+  boost::asio::steady_timer flush_timer_, label_timer_;
+  bool flush_scheduled_ = false, ready_ = false, stopped_ = false;
+  uint64_t failed_changes_ = 0;
+};
+
+}  // namespace weir::kubernetes
