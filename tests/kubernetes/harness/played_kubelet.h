@@ -1,0 +1,62 @@
+// Plays scheduler and kubelet: every pod gets a node and an address of the pod network 10.244.0.0/16, a real
+// server listens there that names the pod's revision, and then the pod is Ready. A pod that is deleted serves
+// until the next look, then it is gone.
+#pragma once
+
+#include <atomic>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+
+#include "controller/kubernetes/client/client.h"
+#include "tests/kernel/harness/servers.h"
+#include "tests/kubernetes/harness/control_plane.h"
+
+namespace weir::kubernetes_test {
+
+class PlayedKubelet {
+ public:
+  /// Both must outlive it. Pods of the namespace run and listen on `port`; those of others only end.
+  PlayedKubelet(const ControlPlane& plane, kernel_test::Servers& servers, std::string ns, uint16_t port);
+  ~PlayedKubelet();
+
+  /// The id that servers of pods with this label value send, by `label`; 255: no such pod was ever seen.
+  uint8_t IdOf(const std::string& revision) const;
+  /// While held, new pods run but are not Ready.
+  void HoldReadiness(bool held) { held_ = held; }
+  /// How many there are.
+  size_t Pods(const std::string& revision) const;
+  /// How many were ever started.
+  uint32_t Started() const;
+
+ private:
+  void Look();
+  void Start(const boost::json::object& pod);
+  bool Bind(const kubernetes::ObjectKey& pod);
+  void Again(const std::string& uid);
+
+  kernel_test::Servers& servers_;
+  const std::string ns_;
+  const uint16_t port_;
+  boost::asio::io_context network_{1};
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{network_.get_executor()};
+  std::unique_ptr<kubernetes::Client> client_;
+  std::thread network_thread_, thread_;
+  std::atomic<bool> held_{false}, stopping_{false};
+  mutable std::mutex mutex_;
+  struct Pod {
+    std::string revision;
+    SocketAddress address;
+    bool ready = false;
+  };
+  std::map<std::string, Pod> pods_;  // by uid
+  std::map<std::string, uint8_t> ids_;
+  uint32_t next_address_ = 1;
+};
+
+}  // namespace weir::kubernetes_test

@@ -1,0 +1,189 @@
+// The main story on a real API server and controller-manager: a plain Deployment gets a canary. What is
+// divided is counted at the servers, by real connections from two nodes.
+#include "tests/kubernetes/harness/cluster_fixture.h"
+
+namespace weir::kubernetes_test {
+namespace {
+
+using Counts = std::map<uint8_t, int>;
+
+class StoryTest : public ClusterTest {
+ protected:
+  /// Everything runs, and all traffic goes to what is there.
+  void Begin(int replicas, const std::string& steps) {
+    ApplyCheckout(replicas, steps);
+    ASSERT_TRUE(Eventually(
+        [&] { return Get("deployment/checkout", ".status.availableReplicas") == std::to_string(replicas); },
+        [&] { return Get("deployment/checkout", ".status"); }));
+    StartController();
+    ASSERT_FALSE(controllers_[0]->WordAfter("grpc=").empty()) << controllers_[0]->seen;
+    StartAgents();
+    ASSERT_TRUE(WaitForRollout(".status.phase", "Healthy"));
+    ASSERT_TRUE(WaitForRollout(".status.nodes.acked", "2"));
+    ASSERT_TRUE(WaitForHold());
+    stable_ = RolloutField(".status.stableRevision");
+    vip_ = Vip();
+    for (size_t node : {0U, 1U}) EXPECT_EQ(Divide(node, vip_, 20), (Counts{{kubelet_->IdOf(stable_), 20}}));
+  }
+  /// Waits for a pause, where so much of 100 goes to the canary.
+  void ExpectPausedAt(int weight) {
+    ASSERT_TRUE(WaitForRollout(".status.canaryWeight", std::to_string(weight)));
+    ASSERT_TRUE(WaitForRollout(".status.phase", "Paused"));
+    canary_ = RolloutField(".status.canaryRevision");
+    for (size_t node : {0U, 1U}) {
+      EXPECT_EQ(Divide(node, vip_, 100),
+                (Counts{{kubelet_->IdOf(stable_), 100 - weight}, {kubelet_->IdOf(canary_), weight}}));
+    }
+  }
+  ::testing::AssertionResult WaitForPods(const std::string& revision, size_t pods) {
+    return Eventually([&] { return kubelet_->Pods(revision) == pods; },
+                      [&] { return fmt::format("{} pods of {}", kubelet_->Pods(revision), revision); });
+  }
+
+  ::testing::AssertionResult WaitForHold() {
+    return Eventually([&] { return Get("deployment/checkout", ".spec.paused") == "true"; },
+                      [&] { return Get("deployment/checkout", ".spec"); });
+  }
+
+  std::string stable_, canary_;
+  SocketAddress vip_;
+};
+
+TEST_F(StoryTest, ADeploymentGetsACanary) {
+  ASSERT_NO_FATAL_FAILURE(Begin(4, "[{setWeight: 20}, {pause: {}}, {setWeight: 50}, {pause: {}}]"));
+  SetImage("checkout:2");
+  ASSERT_NO_FATAL_FAILURE(ExpectPausedAt(20));
+  EXPECT_NE(canary_, stable_);
+  EXPECT_EQ(kubelet_->Pods(stable_), 4U) << "stable stays whole";
+  EXPECT_EQ(kubelet_->Pods(canary_), 1U) << "a fifth of four, and a part of a pod is a pod";
+  const std::string table = plane().MustKubectl({"get", "rollouts.weir.dev", "-n", ns()});
+  EXPECT_NE(table.find("Paused"), std::string::npos) << table;
+
+  Weirctl({"promote", "checkout"});
+  ASSERT_NO_FATAL_FAILURE(ExpectPausedAt(50));
+  EXPECT_EQ(kubelet_->Pods(canary_), 2U);
+  Weirctl({"promote", "checkout"});
+  ASSERT_TRUE(WaitForRollout(".status.phase", "Healthy"));
+  ASSERT_TRUE(WaitForRollout(".status.stableRevision", canary_));
+  EXPECT_EQ(kubelet_->Pods(canary_), 4U) << "all of it before it takes over";
+  for (size_t node : {0U, 1U}) EXPECT_EQ(Divide(node, vip_, 20), (Counts{{kubelet_->IdOf(canary_), 20}}));
+  ASSERT_TRUE(WaitForPods(stable_, 0));
+  ASSERT_TRUE(WaitForHold());
+  EXPECT_EQ(Get("deployment/checkout", ".spec.minReadySeconds"), "") << "as the user has it";
+}
+
+TEST_F(StoryTest, AnAbortIsRememberedUntilSomebodyRetries) {
+  ASSERT_NO_FATAL_FAILURE(Begin(4, "[{setWeight: 50}, {pause: {}}]"));
+  SetImage("checkout:2");
+  ASSERT_NO_FATAL_FAILURE(ExpectPausedAt(50));
+  const std::string aborted = canary_;
+  Weirctl({"abort", "checkout"});
+  ASSERT_TRUE(WaitForRollout(".status.phase", "Degraded"));
+  ASSERT_TRUE(WaitForRollout(".status.canaryWeight", "0"));
+  for (size_t node : {0U, 1U}) EXPECT_EQ(Divide(node, vip_, 40), (Counts{{kubelet_->IdOf(stable_), 40}}));
+  ASSERT_TRUE(WaitForPods(aborted, 0)) << "the template is stable's again, and the canary's pods go";
+  EXPECT_EQ(Get("deployment/checkout", ".spec.template.spec.containers[0].image"), "checkout:1");
+  ASSERT_TRUE(WaitForHold());
+  EXPECT_EQ(kubelet_->Pods(stable_), 4U);
+
+  // As a GitOps controller would.
+  SetImage("checkout:2");
+  ASSERT_TRUE(WaitForMessage("retry: revision " + aborted + " was aborted"));
+  EXPECT_EQ(kubelet_->Pods(aborted), 0U);
+  Weirctl({"retry", "checkout"});
+  ASSERT_NO_FATAL_FAILURE(ExpectPausedAt(50));
+  EXPECT_EQ(canary_, aborted);
+  Weirctl({"promote", "checkout"});
+  ASSERT_TRUE(WaitForRollout(".status.stableRevision", aborted));
+  ASSERT_TRUE(WaitForPods(stable_, 0));
+  ASSERT_TRUE(WaitForHold());
+
+  // And back to what was before: its template is found in its ReplicaSet.
+  Weirctl({"undo", "checkout"});
+  ASSERT_TRUE(WaitForRollout(".status.canaryRevision", stable_));
+  std::swap(stable_, canary_);
+  ASSERT_NO_FATAL_FAILURE(ExpectPausedAt(50));
+  EXPECT_EQ(Get("deployment/checkout", ".spec.template.spec.containers[0].image"), "checkout:1");
+}
+
+TEST_F(StoryTest, WhatHappensInMidRollout) {
+  ASSERT_NO_FATAL_FAILURE(
+      Begin(4,
+            "[{setCanaryScale: {replicas: 1}}, {setWeight: 10}, {pause: {}}, {setCanaryScale: "
+            "{matchTrafficWeight: true}}, {setWeight: 50}, {pause: {}}]"));
+  SetImage("checkout:2");
+  ASSERT_NO_FATAL_FAILURE(ExpectPausedAt(10));
+  EXPECT_EQ(kubelet_->Pods(canary_), 1U);
+
+  // Another template: the canary's pods are replaced, stable is left alone, and it starts over.
+  const std::string second = canary_;
+  SetImage("checkout:3");
+  ASSERT_TRUE(Eventually(
+      [&] {
+        return !RolloutField(".status.canaryRevision").empty() &&
+               RolloutField(".status.canaryRevision") != second;
+      },
+      [&] { return RolloutField(".status.canaryRevision"); }));
+  ASSERT_NO_FATAL_FAILURE(ExpectPausedAt(10));
+  EXPECT_NE(canary_, second);
+  ASSERT_TRUE(WaitForPods(second, 0));
+  EXPECT_EQ(kubelet_->Pods(stable_), 4U);
+
+  // A pod of stable dies: it is replaced.
+  const std::string pods =
+      Get("pods", ".items[?(@.metadata.labels.pod-template-hash==\"" + stable_ + "\")].metadata.name");
+  const uint32_t started = kubelet_->Started();
+  plane().MustKubectl({"delete", "-n", ns(), "--wait=false", "pod", pods.substr(0, pods.find(' '))});
+  ASSERT_TRUE(Eventually([&] { return kubelet_->Started() > started && kubelet_->Pods(stable_) == 4; },
+                         [&] { return fmt::format("{} pods", kubelet_->Pods(stable_)); }));
+
+  // Somebody, or an HPA, scales it: shares stay.
+  plane().MustKubectl({"scale", "-n", ns(), "deployment/checkout", "--replicas=8"});
+  ASSERT_TRUE(Eventually(
+      [&] { return kubelet_->Pods(stable_) + kubelet_->Pods(canary_) >= 9; },
+      [&] { return fmt::format("{} and {} pods", kubelet_->Pods(stable_), kubelet_->Pods(canary_)); }));
+  ASSERT_NO_FATAL_FAILURE(ExpectPausedAt(10));
+  Weirctl({"promote", "checkout"});
+  ASSERT_NO_FATAL_FAILURE(ExpectPausedAt(50));
+  EXPECT_GE(kubelet_->Pods(canary_), 4U) << "half of eight";
+  Weirctl({"promote", "checkout", "--full"});
+  ASSERT_TRUE(WaitForRollout(".status.stableRevision", canary_));
+  ASSERT_TRUE(WaitForPods(stable_, 0));
+  EXPECT_EQ(kubelet_->Pods(canary_), 8U);
+}
+
+TEST_F(StoryTest, EverythingIsGivenBackWithTheRollout) {
+  ASSERT_NO_FATAL_FAILURE(Begin(3, "[{setWeight: 34}, {pause: {}}]"));
+  const auto knobs = [&] {
+    return Get("deployment/checkout", ".spec.paused") + " " +
+           Get("deployment/checkout", ".spec.strategy.rollingUpdate") + " " +
+           Get("deployment/checkout", ".spec.minReadySeconds") + " " +
+           Get("deployment/checkout", ".spec.progressDeadlineSeconds");
+  };
+  SetImage("checkout:2");
+  ASSERT_TRUE(WaitForRollout(".status.phase", "Paused"));
+  const std::string canary = RolloutField(".status.canaryRevision");
+  plane().MustKubectl({"delete", "-n", ns(), "rollouts.weir.dev/checkout", "--timeout=60s"});
+  EXPECT_EQ(knobs(), R"( {"maxSurge":"25%","maxUnavailable":"25%"}  600)");
+  EXPECT_EQ(Get("deployment/checkout", ".metadata.annotations.weir\\.dev/rollout"), "");
+  ASSERT_TRUE(WaitForPods(canary, 0)) << "nobody has judged it";
+  EXPECT_EQ(kubelet_->Pods(stable_), 3U);
+}
+
+TEST_F(StoryTest, ADeploymentThatCannotBeLedIsRefusedWithTheReason) {
+  ApplyCheckout(1, "[{setWeight: 50}]");
+  plane().MustKubectl({"patch", "-n", ns(), "deployment/checkout", "--type=json", "-p",
+                       R"([{"op": "replace", "path": "/spec/strategy", "value": {"type": "Recreate"}}])"});
+  StartController();
+  ASSERT_FALSE(controllers_[0]->WordAfter("grpc=").empty()) << controllers_[0]->seen;
+  ASSERT_TRUE(WaitForMessage("strategy Recreate"));
+  EXPECT_EQ(Get("deployment/checkout", ".spec.paused"), "") << "it is left alone";
+  plane().MustKubectl(
+      {"patch", "-n", ns(), "deployment/checkout", "--type=json", "-p",
+       R"([{"op": "replace", "path": "/spec/strategy", "value": {"type": "RollingUpdate"}}])"});
+  ASSERT_TRUE(WaitForRollout(".status.phase", "Healthy"));
+  ASSERT_TRUE(WaitForHold());
+}
+
+}  // namespace
+}  // namespace weir::kubernetes_test
