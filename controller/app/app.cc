@@ -201,6 +201,10 @@ void App::OnAnalysis(const ObjectKey& rollout, const AnalysisEffect& effect) {
   }
 }
 
+void App::OnNote(const ObjectKey& rollout, const std::string& text) {
+  if (outside_ != nullptr) outside_->OnNote(rollout, text);
+}
+
 Status App::OnFinished(const ObjectKey& rollout, const engine::AnalysisFinished& event) {
   const Status status = core_.Feed(rollout, event);
   if (status.code() == absl::StatusCode::kNotFound) return OkStatus();  // nobody waits any more

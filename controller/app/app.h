@@ -52,6 +52,8 @@ class Outside {
   virtual void OnRolloutChanged(const ObjectKey& key) = 0;
   /// Acknowledgements may have changed.
   virtual void OnSettled() = 0;
+  /// What became of a rollout: "rollout of revision v2 begins, stable is v1".
+  virtual void OnNote(const ObjectKey& rollout, const std::string& text) = 0;
   /// What is to be said beside a rollout's own message; empty: nothing.
   virtual std::string Remark(const ObjectKey& rollout) const = 0;
 };
@@ -100,6 +102,7 @@ class App final : private CoreListener,
   void OnPublished(uint64_t generation, const compiler::Difference& difference) override;
   void OnRolloutChanged(const ObjectKey& key) override;
   void OnAnalysis(const ObjectKey& rollout, const AnalysisEffect& effect) override;
+  void OnNote(const ObjectKey& rollout, const std::string& text) override;
   // AnalysisRunner::Host
   const model::ObjectSet& Objects() const override { return core_.objects(); }
   Status OnFinished(const ObjectKey& rollout, const engine::AnalysisFinished& event) override;

@@ -126,7 +126,8 @@ Status Core::TakeUp(store::Contents contents) {
     const ObjectKey key{name.ns, name.name};
     if (origin_ == model::Origin::kFiles || rollouts_.contains(key)) continue;
     auto parsed = ParseStored(state);
-    RETURN_IF_ERROR(Annotate(parsed.status(), fmt::format("stored state of rollout {}", model::ToString(key))));
+    RETURN_IF_ERROR(
+        Annotate(parsed.status(), fmt::format("stored state of rollout {}", model::ToString(key))));
     parked_.emplace(key, *std::move(parsed));
   }
   compiler_.Index(objects_);
@@ -375,6 +376,7 @@ Status Core::Commit(Transaction transaction) {
   }
   for (const auto& [key, text] : transaction.notes) {
     LogInfo("rollout", {{"name", model::ToString(key)}, {"note", text}, {"generation", generation_}});
+    listener_.OnNote(key, text);
   }
   if (transaction.new_generation) listener_.OnPublished(generation_, total);
   for (const auto& [key, entry] : transaction.rollouts) listener_.OnRolloutChanged(key);

@@ -35,7 +35,8 @@ using model::ObjectKey;
 /// A run the engine wants, or wants no more.
 using AnalysisEffect = std::variant<engine::StartAnalysis, engine::StopAnalysis>;
 
-/// Told what has become durable. In this order: OnPublished, OnRolloutChanged for each rollout, OnAnalysis.
+/// Told what has become durable. In this order: OnNote, OnPublished, OnRolloutChanged for each rollout,
+/// OnAnalysis.
 class CoreListener {
  public:
   virtual ~CoreListener() = default;
@@ -43,6 +44,8 @@ class CoreListener {
   /// Changed or gone.
   virtual void OnRolloutChanged(const ObjectKey& key) = 0;
   virtual void OnAnalysis(const ObjectKey& rollout, const AnalysisEffect& effect) = 0;
+  /// What became of a rollout, in words: for its events. Before all others.
+  virtual void OnNote(const ObjectKey& rollout, const std::string& text) = 0;
 };
 
 /// A rollout at work.
@@ -97,8 +100,8 @@ class Core {
   /// Moves the generation beyond `held`, with the same content. The listener is told nothing.
   Status SkipBeyond(uint64_t held);
 
-  /// In a cluster a Rollout that is refused for a while (its Service is gone) is no object then, but goes on where it was when
-  /// it is one again. This one was deleted: the next of its name begins anew.
+  /// In a cluster a Rollout that is refused for a while (its Service is gone) is no object then, but goes on
+  /// where it was when it is one again. This one was deleted: the next of its name begins anew.
   void ForgetRollout(const ObjectKey& rollout) { parked_.erase(rollout); }
 
   /// What Load found of analysis runs; once.

@@ -5,6 +5,7 @@
 
 #include "common/log.h"
 #include "controller/app/stored.h"
+#include "controller/kubernetes/leader/metrics.h"
 #include "controller/kubernetes/leader/rollout_status.h"
 #include "controller/kubernetes/state/cluster_store.h"
 #include "controller/model/json_object.h"
@@ -242,7 +243,7 @@ Status Term::StartApp() {
   ASSIGN_OR_RETURN(foundation.store, ClusterStore::Open(client_, options_.leads, options));
   foundation.objects = catalog_.admitted();
   foundation.outside = this;
-  if (options_.metrics != nullptr) foundation.metrics.push_back(options_.metrics);
+  foundation.metrics = {options_.metrics, this};
   ASSIGN_OR_RETURN(app_, app::App::Start(context_, options_.app, std::move(foundation)));
   options_.on_started(*app_);
   workloads_.Start();
@@ -265,6 +266,12 @@ void Term::OnRolloutChanged(const ObjectKey& key) {
 
 void Term::OnSettled() {
   if (!stopped_) WriteRouteStatuses();
+}
+
+void Term::OnNote(const ObjectKey& rollout, const std::string& text) {
+  const bool bad = text.starts_with("aborted") || text.starts_with("paused: ");
+  RecordEvent(rollout, bad ? EventType::kWarning : EventType::kNormal,
+              bad ? "RolloutHeldBack" : "RolloutProgress", text);
 }
 
 std::string Term::Remark(const ObjectKey& rollout) const { return workloads_.Remark(rollout); }
@@ -362,6 +369,11 @@ std::optional<json::object> Term::MakeRouteStatus(const StatusKey& key) {
 
 void Term::WriteRouteStatuses() {
   for (const auto& [id, object] : routes_) statuses_.Changed({RouteResource(object), id.key});
+}
+
+std::vector<prometheus::MetricFamily> Term::Collect() const {
+  if (!informers_) return {};
+  return ClusterFamilies(informers_->Counters(), statuses_.counters(), failed_changes_);
 }
 
 // ---- agents find the leader by its pod's label

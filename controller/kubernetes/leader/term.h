@@ -20,7 +20,10 @@
 
 namespace weir::kubernetes {
 
-class Term final : public app::Outside, private InformerListener, private Workloads::Host {
+class Term final : public app::Outside,
+                   public prometheus::Collectable,
+                   private InformerListener,
+                   private Workloads::Host {
  public:
   struct Options {
     app::Options app;
@@ -41,13 +44,14 @@ class Term final : public app::Outside, private InformerListener, private Worklo
   /// Nothing is sent or written any more; the io_context runs out of work soon. May be called again.
   void Shutdown();
 
-  /// Changes of the cluster that were not taken up at once: for metrics.
-  uint64_t failed_changes() const { return failed_changes_; }
+  /// The cluster as it is followed and written. On the io_context's thread.
+  std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
   // app::Outside
   void OnRolloutChanged(const ObjectKey& key) override;
   void OnSettled() override;
+  void OnNote(const ObjectKey& rollout, const std::string& text) override;
   std::string Remark(const ObjectKey& rollout) const override;
   // InformerListener
   void OnPut(std::string_view kind, boost::json::object object) override;

@@ -140,12 +140,13 @@ metadata: {{name: checkout, namespace: {0}}}
 spec:
   service: checkout
   workloadRef: {{apiVersion: apps/v1, kind: Deployment, name: checkout}}{3}
-  strategy:
-    canary:
-      scaleDownDelaySeconds: 20
-      steps: {2}
+  strategy: {{{2}}}
 )",
-                              ns(), replicas, steps, more));
+                              ns(), replicas,
+                              strategy_.empty()
+                                  ? fmt::format("canary: {{scaleDownDelaySeconds: 20, steps: {}}}", steps)
+                                  : strategy_,
+                              more));
   }
   void SetImage(const std::string& image) {
     plane().MustKubectl({"set", "image", "-n", ns(), "deployment/checkout", "web=" + image});
@@ -182,9 +183,8 @@ spec:
 
   // ---- what clients see
 
-  SocketAddress Vip() {
-    return Address(
-        plane().MustKubectl({"get", "-n", ns(), "service/checkout", "-o", "jsonpath={.spec.clusterIP}"}), 80);
+  SocketAddress Vip(const std::string& service = "checkout") {
+    return Address(Get("service/" + service, ".spec.clusterIP"), 80);
   }
   /// Connections of one node's clients, by the id of the revision that answered.
   std::map<uint8_t, int> Divide(size_t node, const SocketAddress& vip, int connections) {
@@ -199,6 +199,7 @@ spec:
   std::unique_ptr<PlayedKubelet> kubelet_;
   std::array<std::unique_ptr<TestNode>, 2> nodes_;
   std::array<std::unique_ptr<Process>, 2> controllers_, agents_;
+  std::string strategy_;  // of the Rollout; empty: canary
   std::string kubeconfig_;
   std::vector<std::string> logs_;
 };

@@ -1,5 +1,6 @@
 // The main story on a real API server and controller-manager: a plain Deployment gets a canary. What is
 // divided is counted at the servers, by real connections from two nodes.
+#include "tests/integration/metrics_list.h"
 #include "tests/kubernetes/harness/cluster_fixture.h"
 
 namespace weir::kubernetes_test {
@@ -183,6 +184,79 @@ TEST_F(StoryTest, ADeploymentThatCannotBeLedIsRefusedWithTheReason) {
        R"([{"op": "replace", "path": "/spec/strategy", "value": {"type": "RollingUpdate"}}])"});
   ASSERT_TRUE(WaitForRollout(".status.phase", "Healthy"));
   ASSERT_TRUE(WaitForHold());
+}
+
+// The preview Service leads to the new pods before anybody else does; the flip is whole, and old pods go
+// after their time.
+TEST_F(StoryTest, BlueGreen) {
+  plane().Apply(fmt::format(R"(
+apiVersion: v1
+kind: Service
+metadata: {{name: checkout-preview, namespace: {}}}
+spec: {{selector: {{app: checkout}}, ports: [{{name: http, port: 80, targetPort: 8080}}]}}
+)",
+                            ns()));
+  strategy_ =
+      "blueGreen: {previewService: checkout-preview, autoPromotionEnabled: false, scaleDownDelaySeconds: 3}";
+  ASSERT_NO_FATAL_FAILURE(Begin(3, ""));
+  const SocketAddress preview = Vip("checkout-preview");
+  SetImage("checkout:2");
+  ASSERT_TRUE(WaitForRollout(".status.phase", "Paused"));
+  canary_ = RolloutField(".status.canaryRevision");
+  EXPECT_EQ(kubelet_->Pods(canary_), 3U) << "all of them before it is shown";
+  for (size_t node : {0U, 1U}) {
+    EXPECT_EQ(Divide(node, vip_, 20), (Counts{{kubelet_->IdOf(stable_), 20}}));
+    EXPECT_EQ(Divide(node, preview, 20), (Counts{{kubelet_->IdOf(canary_), 20}}));
+  }
+  Weirctl({"promote", "checkout"});
+  ASSERT_TRUE(WaitForRollout(".status.stableRevision", canary_));
+  for (size_t node : {0U, 1U}) EXPECT_EQ(Divide(node, vip_, 20), (Counts{{kubelet_->IdOf(canary_), 20}}));
+  ASSERT_TRUE(WaitForPods(stable_, 0));
+  ASSERT_TRUE(WaitForHold());
+}
+
+// A Rollout is judged by a template of Weir's own CRD, as Argo's is not installed; what became of it is told
+// by events and metrics.
+TEST_F(StoryTest, AnAnalysisAbortsAndEventsSayWhy) {
+  plane().Apply(fmt::format(R"(
+apiVersion: weir.dev/v1alpha1
+kind: AnalysisTemplate
+metadata: {{name: never, namespace: {}}}
+spec:
+  metrics:
+  - name: nobody-answers
+    interval: 1s
+    count: 1
+    consecutiveErrorLimit: 0
+    successCondition: result == 1
+    provider: {{web: {{url: "http://127.0.0.1:1/", timeoutSeconds: 1}}}}
+)",
+                            ns()));
+  ASSERT_NO_FATAL_FAILURE(Begin(2, "[{setWeight: 50}, {analysis: {templates: [{templateName: never}]}}]"));
+  SetImage("checkout:2");
+  ASSERT_TRUE(WaitForRollout(".status.phase", "Degraded"));
+  ASSERT_TRUE(WaitForMessage("nobody-answers"));
+  ASSERT_TRUE(WaitForHold());
+  EXPECT_NE(Weirctl({"get", "analysis"}).find("nobody-answers"), std::string::npos);
+  ASSERT_TRUE(Eventually(
+      [&] {
+        const std::string events = Get("events.events.k8s.io", ".items[*].note");
+        return events.find("begins, stable is " + stable_) != std::string::npos &&
+               events.find("aborted (analysis at step 1") != std::string::npos;
+      },
+      [&] { return Get("events.events.k8s.io", ".items[*].note"); }));
+
+  Process curl(
+      {"curl", "-s",
+       "http://" + controllers_[0]->WordAfter("listening grpc=" + ListenAddress(0) + " http=") + "/metrics"});
+  curl.Wait();
+  const auto exposed = ExposedMetrics(curl.seen);
+  for (const auto& [name, what] : ListedMetrics(WEIR_METRICS_LIST, "controller-kubernetes")) {
+    const auto found = exposed.find(name);
+    ASSERT_NE(found, exposed.end()) << name << " in " << curl.seen;
+    EXPECT_EQ(found->second, what) << name;
+  }
+  EXPECT_NE(curl.seen.find("weir_controller_leader 1"), std::string::npos);
 }
 
 }  // namespace

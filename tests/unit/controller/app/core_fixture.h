@@ -69,6 +69,7 @@ class Told final : public CoreListener {
         fmt::format("{} {} {}", start != nullptr ? "start" : "stop", model::ToString(key),
                     start != nullptr ? start->run_id : std::get<engine::StopAnalysis>(effect).run_id));
   }
+  void OnNote(const ObjectKey&, const std::string&) override {}
   std::vector<std::string> Take() { return std::exchange(lines, {}); }
 
   std::vector<std::string> lines;
