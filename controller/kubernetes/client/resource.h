@@ -39,14 +39,9 @@ Result<boost::json::value> ParseJson(std::string_view text);
 const boost::json::value* Find(const boost::json::value& value, std::initializer_list<std::string_view> path);
 const boost::json::value* Find(const boost::json::object& object,
                                std::initializer_list<std::string_view> path);
-/// The same as a string; empty where it is missing or none.
+/// The same as a string; empty where it is missing or none. Both point into the argument.
 std::string_view Text(const boost::json::value& value, std::initializer_list<std::string_view> path);
 std::string_view Text(const boost::json::object& object, std::initializer_list<std::string_view> path);
-// What they return points into the argument: no temporaries, and an object is no value.
-const boost::json::value* Find(boost::json::value&&, std::initializer_list<std::string_view>) = delete;
-const boost::json::value* Find(boost::json::object&&, std::initializer_list<std::string_view>) = delete;
-std::string_view Text(boost::json::value&&, std::initializer_list<std::string_view>) = delete;
-std::string_view Text(boost::json::object&&, std::initializer_list<std::string_view>) = delete;
 
 ObjectKey KeyOf(const boost::json::object& object);
 std::string_view ResourceVersionOf(const boost::json::object& object);
