@@ -234,7 +234,7 @@ Status Client::Apply(const datapath::Change& change) {
   if (companion_ != nullptr) companion_->BeforeApply(change);
   Status status = datapath_.Apply(change);
   observer_.Applied(clock_.Now() - start, status);
-  if (status.ok()) book_.Applied(change);
+  if (status.ok()) book_.Applied(change, clock_.Now());
   if (status.ok() && change.full) {
     synced_ = true;
     full_wanted_ = false;
@@ -288,11 +288,15 @@ void Client::Report() {
       report.counts = &*counts;
     }
     std::optional<datapath::Figures> figures;
-    if (series_pacer_.ShouldRead(book_.AnyAtWork(), now)) figures = ReadFigures();
+    if (series_pacer_.ShouldRead(book_.AnyAtWork() || book_.AnyWasAtWork(now), now)) figures = ReadFigures();
     if (figures) {
       report.series_epoch = figures->epoch;
       report.series = series_pacer_.Next(
-          *figures, [this](auto ns, auto service) { return book_.AtWork(ns, service); }, now);
+          *figures,
+          [&](auto ns, auto service) {
+            return book_.AtWork(ns, service) || book_.WasAtWork(ns, service, now);
+          },
+          now);
     }
     for (v1::AgentMessage& message : FromReport(report, options_.telemetry_bytes)) {
       connection_->Send(std::move(message));

@@ -38,7 +38,20 @@ int Rank(Role role) {
 
 }  // namespace
 
-void SplitBook::Applied(const datapath::Change& change) {
+void SplitBook::Applied(const datapath::Change& change, MonotonicTime now) {
+  std::set<ServiceKey> worked;
+  const auto note = [&](const Split& split) {
+    if (IsAtWork(split)) worked.emplace(split.ns, split.service);
+  };
+  if (change.full) {
+    for (const auto& [key, split] : splits_) note(split);
+  }
+  for (const datapath::FrontendKey& key : change.removals) {
+    if (const Split* split = Find(key)) note(*split);
+  }
+  for (const datapath::Frontend& frontend : change.upserts) {
+    if (const Split* split = Find(frontend.key)) note(*split);
+  }
   if (change.full) {
     splits_.clear();
     ports_.clear();
@@ -56,6 +69,20 @@ void SplitBook::Applied(const datapath::Change& change) {
     ports_[{split.ns, split.service}].insert(frontend.key);
     splits_.emplace(frontend.key, std::move(split));
   }
+  std::erase_if(at_work_until_, [&](const auto& entry) { return now - entry.second >= kCooling; });
+  for (const ServiceKey& service : worked) {
+    if (!AtWork(service.first, service.second)) at_work_until_[service] = now;
+  }
+}
+
+bool SplitBook::WasAtWork(std::string_view ns, std::string_view service, MonotonicTime now) const {
+  const auto found = at_work_until_.find(ServiceView(ns, service));
+  return found != at_work_until_.end() && now - found->second < kCooling;
+}
+
+bool SplitBook::AnyWasAtWork(MonotonicTime now) const {
+  return std::ranges::any_of(at_work_until_,
+                             [&](const auto& entry) { return now - entry.second < kCooling; });
 }
 
 void SplitBook::Remove(const datapath::FrontendKey& key) {

@@ -3,6 +3,7 @@
 // io_context's).
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "agent/datapath/datapath.h"
+#include "common/clock.h"
 
 namespace weir::stream {
 
@@ -28,8 +30,8 @@ class SplitBook {
     std::vector<Variant> variants;
   };
 
-  /// The change is in force.
-  void Applied(const datapath::Change& change);
+  /// The change is in force since `now`, which never goes back.
+  void Applied(const datapath::Change& change, MonotonicTime now = {});
 
   /// Null for a frontend the book does not know: none was ever told, as after the adoption of a split.
   const Split* Find(const datapath::FrontendKey& key) const;
@@ -44,6 +46,12 @@ class SplitBook {
   /// Some service is.
   bool AnyAtWork() const { return at_work_ != 0; }
 
+  /// How long after it was at work a service is told of as if it still were: what became of the last
+  /// connections to the revision that has gone from it is waited for.
+  static constexpr std::chrono::seconds kCooling{5};
+  bool WasAtWork(std::string_view ns, std::string_view service, MonotonicTime now) const;
+  bool AnyWasAtWork(MonotonicTime now) const;
+
  private:
   using ServiceKey = std::pair<std::string, std::string>;
   using ServiceView = std::pair<std::string_view, std::string_view>;
@@ -56,7 +64,8 @@ class SplitBook {
 
   std::map<datapath::FrontendKey, Split> splits_;
   std::map<ServiceKey, std::set<datapath::FrontendKey>, Less> ports_;
-  size_t at_work_ = 0;  // splits
+  size_t at_work_ = 0;                                       // splits
+  std::map<ServiceKey, MonotonicTime, Less> at_work_until_;  // of services whose work has ended
 };
 
 }  // namespace weir::stream

@@ -14,7 +14,8 @@ using std::chrono::milliseconds;
 
 constexpr std::string_view kFinalizer = "weir.dev/workload";
 constexpr milliseconds kAgain{1000};
-/// Agents tell of open connections once a second: after two rounds what they say is about the new weights.
+/// Agents tell of open connections each second while weights divide, and for 5 s after: after two rounds what they say is
+/// about the new weights.
 constexpr milliseconds kLeastLeave{2500};
 
 const Resource& Deployments() {

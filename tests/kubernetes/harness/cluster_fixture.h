@@ -144,7 +144,7 @@ spec:
 )",
                               ns(), replicas,
                               strategy_.empty()
-                                  ? fmt::format("canary: {{scaleDownDelaySeconds: 20, steps: {}}}", steps)
+                                  ? fmt::format("canary: {{scaleDownDelaySeconds: 30, steps: {}}}", steps)
                                   : strategy_,
                               more));
   }

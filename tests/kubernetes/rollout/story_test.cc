@@ -186,6 +186,32 @@ TEST_F(StoryTest, ADeploymentThatCannotBeLedIsRefusedWithTheReason) {
   ASSERT_TRUE(WaitForHold());
 }
 
+// An old pod stays as long as somebody talks to it, and not longer than it may.
+TEST_F(StoryTest, OldPodsWaitForTheirConnections) {
+  strategy_ = "canary: {scaleDownDelaySeconds: 3600, steps: []}";
+  ASSERT_NO_FATAL_FAILURE(Begin(2, ""));
+  kernel_test::Shared<std::atomic<bool>> hang_up, connected;
+  kernel_test::ClientProcess talker(nodes_[0]->cgroup(), [&]() -> Result<std::string> {
+    kernel_test::Socket socket = kernel_test::Socket::Open(AF_INET, SOCK_STREAM);
+    CLIENT_CHECK(socket.Connect(vip_) == 0);
+    ASSIGN_OR_RETURN(const std::string id, socket.Receive());
+    *connected.get() = true;
+    while (!*hang_up.get()) usleep(10'000);
+    return id;
+  });
+  ASSERT_TRUE(Eventually([&] { return connected.get()->load(); }, [] { return "no connection"; }));
+  SetImage("checkout:2");
+  ASSERT_TRUE(WaitForMessage("waiting for connections to revision " + stable_ + " to end"));
+  EXPECT_EQ(RolloutField(".status.phase"), "Healthy") << "all traffic is the new one's";
+  EXPECT_EQ(kubelet_->Pods(stable_), 2U);
+  *hang_up.get() = true;
+  const auto id = talker.Wait();
+  ASSERT_TRUE(id.ok()) << id.status();
+  EXPECT_EQ(static_cast<uint8_t>((*id)[0]), kubelet_->IdOf(stable_));
+  ASSERT_TRUE(WaitForPods(stable_, 0));
+  ASSERT_TRUE(WaitForHold());
+}
+
 // The preview Service leads to the new pods before anybody else does; the flip is whole, and old pods go
 // after their time.
 TEST_F(StoryTest, BlueGreen) {

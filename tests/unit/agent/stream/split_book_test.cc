@@ -45,6 +45,24 @@ TEST(SplitBook, OfSeveralPortsTheCanaryIsTold) {
   EXPECT_EQ(book.RoleOf("shop", "checkout", "v2"), Role::kStable);
 }
 
+// A rollout is over: the figures that tell whether anybody still talks to the old revision are wanted soon.
+TEST(SplitBook, WhatWasAtWorkIsToldOfForAWhile) {
+  using namespace std::chrono_literals;
+  SplitBook book;
+  const MonotonicTime begin{100s};
+  book.Applied(Delta({Port(80, {{"v1", 80, {}, Role::kStable}, {"v2", 20, {}, Role::kCanary}})}), begin);
+  EXPECT_FALSE(book.AnyWasAtWork(begin));
+  book.Applied(Delta({Port(80, {{"v2", 1, {}, Role::kStable}})}), begin + 10s);
+  EXPECT_FALSE(book.AnyAtWork());
+  EXPECT_TRUE(book.WasAtWork("shop", "checkout", begin + 14s));
+  EXPECT_TRUE(book.AnyWasAtWork(begin + 14s));
+  EXPECT_FALSE(book.WasAtWork("shop", "cart", begin + 14s));
+  EXPECT_FALSE(book.WasAtWork("shop", "checkout", begin + 15s));
+  EXPECT_FALSE(book.AnyWasAtWork(begin + 15s));
+  book.Applied(Delta({Port(80, {{"v2", 1, {}, Role::kStable}})}), begin + 16s);
+  EXPECT_FALSE(book.AnyWasAtWork(begin + 16s)) << "nothing ended";
+}
+
 TEST(SplitBook, AtWork) {
   const struct {
     const char* what;
