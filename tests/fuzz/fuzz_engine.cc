@@ -36,6 +36,23 @@ void Check(bool holds, const char* rule) {
 
 std::string AnyRevision(Bytes& bytes) { return "v" + std::to_string(bytes.Below(4)); }
 
+OpenConnections AnyOpenConnections(Bytes& bytes) {
+  using Way = OpenConnections::Way;
+  const auto way = static_cast<Way>(bytes.Below(3));
+  return {way, std::chrono::seconds(way == Way::kDrain ? 1 + bytes.Below(60) : 0)};
+}
+
+SetCanaryScale AnyScale(Bytes& bytes) {
+  switch (bytes.Below(3)) {
+    case 0:
+      return {.replicas = 1 + bytes.Below(12)};
+    case 1:
+      return {.percent = 1 + bytes.Below(100)};
+    default:
+      return {};
+  }
+}
+
 Spec AnySpec(Bytes& bytes) {
   Spec spec;
   spec.revision = AnyRevision(bytes);
@@ -45,9 +62,15 @@ Spec AnySpec(Bytes& bytes) {
     spec.blue_green = BlueGreen{.scale_down_delay = std::chrono::seconds(bytes.Below(60))};
   if (spec.blue_green && bytes.Below(2) == 0) spec.blue_green->post_promotion.emplace();
   if (!spec.blue_green && bytes.Below(4) == 0) spec.background = {Analysis{}, bytes.Below(4)};
+  spec.on_abort = AnyOpenConnections(bytes);
+  spec.on_complete = AnyOpenConnections(bytes);
+  spec.scaled = bytes.Below(3) == 0;
   const uint32_t steps = bytes.Below(5);
   for (uint32_t i = 0; i < steps; ++i) {
-    switch (bytes.Below(4)) {
+    switch (bytes.Below(spec.scaled ? 5 : 4)) {
+      case 4:
+        spec.steps.push_back(AnyScale(bytes));
+        break;
       case 3:
         spec.steps.push_back(Analysis{});
         break;
@@ -66,7 +89,7 @@ Spec AnySpec(Bytes& bytes) {
 
 std::map<std::string, uint32_t> AnyEndpoints(Bytes& bytes) {
   std::map<std::string, uint32_t> ready;
-  for (int i = 0; i < 4; ++i) ready["v" + std::to_string(i)] = bytes.Below(3);
+  for (int i = 0; i < 4; ++i) ready["v" + std::to_string(i)] = bytes.Below(12);
   return ready;
 }
 
@@ -88,9 +111,35 @@ AnalysisFinished AnyVerdict(Bytes& bytes, const State& state) {
   return verdict;
 }
 
+/// Of the canary in the present round, or of another.
+TakenOutObserved AnyTakenOut(Bytes& bytes, const State& state) {
+  TakenOutObserved taken{state.canary, state.fail_safe_round, {}};
+  if (bytes.Below(4) == 0) taken.canary = AnyRevision(bytes);
+  if (bytes.Below(4) == 0) taken.round = bytes.Below(3);
+  for (uint32_t i = bytes.Below(3); i > 0; --i) taken.nodes.push_back("node-" + std::to_string(i));
+  return taken;
+}
+
+/// Of an order that stands, or of one that nobody knows: none is answered before it is given.
+ConnectionsEnded AnyEnded(Bytes& bytes, const State& state) {
+  const bool known = state.ending && state.ending->ordered && bytes.Below(4) != 0;
+  ConnectionsEnded ended{known ? state.ending->number : 1'000'000, {}};
+  for (uint32_t i = bytes.Below(3); i > 0; --i)
+    ended.nodes["node-" + std::to_string(i)] = {bytes.Below(100), bytes.Below(2),
+                                                bytes.Below(2) == 0 ? "" : "why"};
+  return ended;
+}
+
 Event AnyEvent(Bytes& bytes, const State& state, uint64_t generation) {
   const Spec& given = state.given;
-  switch (bytes.Below(18)) {
+  switch (bytes.Below(22)) {
+    case 18:
+    case 19:
+      return ReplicasObserved{bytes.Below(12)};
+    case 20:
+      return AnyTakenOut(bytes, state);
+    case 21:
+      return AnyEnded(bytes, state);
     case 16:
     case 17:
       return AnyVerdict(bytes, state);
@@ -207,6 +256,11 @@ class World {
       Check(Share(publish, state_.canary) <= Share(in_force_, state_.canary),
             "no raise before all that count hold what went before");
     }
+    if (state_.spec.scaled && Share(publish, state_.canary) > Share(in_force_, state_.canary)) {
+      const auto ready = state_.ready.find(state_.canary);
+      Check(ready != state_.ready.end() && CanaryPods(state_) && ready->second >= *CanaryPods(state_),
+            "no raise before the pods for it are there");
+    }
   }
 
   void CheckProgress(const State& before, const Event& event, bool rejected, bool may_raise) const {
@@ -281,7 +335,8 @@ class World {
 
 /// When all goes well from here on, the rollout ends.
 void CheckEnds(World& world) {
-  world.Feed(EndpointsObserved{{{"v0", 1}, {"v1", 1}, {"v2", 1}, {"v3", 1}}});
+  world.Feed(ReplicasObserved{2});
+  world.Feed(EndpointsObserved{{{"v0", 2}, {"v1", 2}, {"v2", 2}, {"v3", 2}}});
   for (int i = 0; i < 100 && !world.state().canary.empty() && !world.state().aborted; ++i) {
     world.Feed(AcksObserved{{.generation = world.generation(), .desired = 1, .acked = 1}});
     world.Pass(std::chrono::minutes(1));
