@@ -28,9 +28,7 @@ check_flags() { # PROGRAM FILE...
 }
 (($(flags_of "$root/deploy/kubernetes/base/agent.yaml" | wc -l) > 8)) || complain 'the flags of the manifests are not found'
 check_flags "$agent" "$root/deploy/kubernetes/base/agent.yaml" "$root/deploy/kubernetes/helm/weir/templates/agent.yaml" "$root/deploy/kubernetes/uninstall/detach.yaml"
-lacking=''
-[[ $("$controller" --help) == *--kubernetes* ]] || lacking='this weir-controller does not read the API of Kubernetes: its flags are not compared'
-[[ -n $lacking ]] || check_flags "$controller" "$root/deploy/kubernetes/base/controller.yaml" "$root/deploy/kubernetes/helm/weir/templates/controller.yaml"
+check_flags "$controller" "$root/deploy/kubernetes/base/controller.yaml" "$root/deploy/kubernetes/helm/weir/templates/controller.yaml"
 
 # The images' Debian is 12: elsewhere packages have other names. A sanitizer's libraries are in no image.
 check_libraries() { # PACKAGES PROGRAM...
@@ -87,5 +85,4 @@ done
 grep -qx "appVersion: $version" "$root/deploy/kubernetes/helm/weir/Chart.yaml" || complain "the chart names another version than $version"
 
 ((failures == 0)) || fail "$failures of what was expected of the programs"
-[[ -z $lacking ]] || skip "$lacking"
 echo 'flags, libraries and files of the images: as expected'
