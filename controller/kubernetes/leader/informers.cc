@@ -132,6 +132,9 @@ class Informers::Impl : public std::enable_shared_from_this<Impl> {
     callbacks.on_delete = [this](const ObjectKey& key) {
       Tell([key](InformerListener& listener) { listener.OnPod(key, std::nullopt); });
     };
+    callbacks.on_synced = [this, labels] {
+      Tell([labels](InformerListener& listener) { listener.OnPodsReady(labels); });
+    };
     callbacks.on_error = [](const Status& status) { Complain("pods", status); };
     pods_ = std::make_unique<Reflector>(client_, options, callbacks);
     pods_->Start();

@@ -32,7 +32,9 @@ class InformerListener {
   virtual void OnDelete(std::string_view kind, const ObjectKey& key) = 0;
   /// nullopt: gone.
   virtual void OnPod(const ObjectKey& pod, std::optional<PodLabels> labels) = 0;
-  /// Everything there was at the beginning has been told.
+  /// Every pod there is has been told by these labels.
+  virtual void OnPodsReady(const std::set<std::string>& labels) = 0;
+  /// Everything there was at the beginning has been told, but pods.
   virtual void OnReady() = 0;
 };
 

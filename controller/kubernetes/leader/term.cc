@@ -179,6 +179,11 @@ void Term::OnPod(const ObjectKey& pod, std::optional<PodLabels> labels) {
   FlushSoon(kPace);
 }
 
+void Term::OnPodsReady(const std::set<std::string>& labels) {
+  if (stopped_ || labels != labels_ || std::exchange(pods_ready_, true)) return;
+  Flush();
+}
+
 void Term::OnReady() {
   if (stopped_) return;
   ready_ = true;
@@ -196,11 +201,19 @@ void Term::FlushSoon(milliseconds delay) {
   });
 }
 
+/// Endpoints whose pods are not known belong to no revision: a leader that went on before it knew them would
+/// take all of them away from clients.
+void Term::WatchPods() {
+  const auto labels = catalog_.RevisionLabels();
+  if (std::ranges::includes(labels_, labels)) return;
+  labels_.insert(labels.begin(), labels.end());
+  pods_ready_ = false;
+  informers_->WatchPods(labels_);
+}
+
 void Term::Flush() {
-  if (const auto labels = catalog_.RevisionLabels(); labels != labels_) {
-    labels_ = labels;
-    informers_->WatchPods(labels);
-  }
+  WatchPods();
+  if (!pods_ready_) return;  // its coming flushes
   Merge(catalog_.Take(), pending_);
   if (!app_) {
     pending_ = {};  // it begins with all that is admitted

@@ -57,6 +57,7 @@ class Term final : public app::Outside,
   void OnPut(std::string_view kind, boost::json::object object) override;
   void OnDelete(std::string_view kind, const ObjectKey& key) override;
   void OnPod(const ObjectKey& pod, std::optional<PodLabels> labels) override;
+  void OnPodsReady(const std::set<std::string>& labels) override;
   void OnReady() override;
   // Workloads::Host
   const model::Rollout* FindRollout(const ObjectKey& key) const override;
@@ -72,6 +73,7 @@ class Term final : public app::Outside,
   Status StartApp();
   void PutRollout(const boost::json::object& object);
   void FlushSoon(std::chrono::milliseconds delay);
+  void WatchPods();
   void Flush();
   void TakeRefusals();
   std::optional<boost::json::object> MakeStatus(const StatusKey& key);
@@ -91,8 +93,9 @@ class Term final : public app::Outside,
   std::shared_ptr<EventRecorder> events_;  // on the Client's thread
   std::unique_ptr<app::App> app_;
   std::unique_ptr<Informers> informers_;
-  app::ObjectChanges pending_;  // that the store has not taken yet
-  std::set<std::string> labels_;
+  app::ObjectChanges pending_;                                // that the store has not taken yet
+  std::set<std::string> labels_;                              // by which pods are told
+  bool pods_ready_ = true;                                    // all of them have been
   std::map<ObjectKey, boost::json::value> rollout_statuses_;  // as last seen
   std::map<ObjectKey, RolloutMetadata> rollouts_;
   std::map<model::RouteId, boost::json::object> routes_;  // as last seen, for their status

@@ -25,6 +25,12 @@ void Wake(int event) {
   if (write(event, &one, sizeof one) != sizeof one) std::abort();
 }
 
+/// Clients forked meanwhile hold copies: closing ours would tell the peers nothing.
+void End(int one, int other) {
+  shutdown(one, SHUT_RDWR);
+  shutdown(other, SHUT_RDWR);
+}
+
 }  // namespace
 
 Relay::Relay(const std::string& target)
@@ -55,13 +61,19 @@ void Relay::Heal() {
   Wake(wake_);
 }
 
+void Relay::Direct(const std::string& target) {
+  const std::lock_guard lock(mutex_);
+  target_.reset();
+  if (!target.empty()) target_ = Parse(target);
+}
+
 void Relay::Accept() {
   Socket agent(accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC));
   if (agent.fd() < 0) return;
   Socket controller;
   if (!cut_) {
     controller = Socket::Open(AF_INET, SOCK_STREAM);
-    if (controller.Connect(target_) != 0) return;  // both are closed
+    if (!target_ || controller.Connect(*target_) != 0) return End(agent.fd(), controller.fd());
   }
   pairs_.push_back({std::move(agent), std::move(controller)});
 }
@@ -98,6 +110,7 @@ void Relay::Run() {
     for (auto pair = pairs_.begin(); pair != pairs_.end();) {
       const bool lives = pair->controller.fd() < 0 || (Carry(pair->agent.fd(), pair->controller.fd()) &&
                                                        Carry(pair->controller.fd(), pair->agent.fd()));
+      if (!lives) End(pair->agent.fd(), pair->controller.fd());
       pair = lives ? std::next(pair) : pairs_.erase(pair);
     }
   }

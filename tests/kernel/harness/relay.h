@@ -5,6 +5,7 @@
 #include <atomic>
 #include <list>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -25,6 +26,8 @@ class Relay {
   void Cut();
   /// Connections of before are reset, new ones pass.
   void Heal();
+  /// New connections go there, those of before stay where they are; empty: new ones are closed at once.
+  void Direct(const std::string& target);
 
  private:
   struct Pair {
@@ -35,7 +38,7 @@ class Relay {
   /// False when the connection has ended.
   static bool Carry(int from, int to);
 
-  SocketAddress target_;
+  std::optional<SocketAddress> target_;  // guarded by mutex_
   std::string address_;
   Socket listener_;
   std::mutex mutex_;  // guards pairs_ and cut_

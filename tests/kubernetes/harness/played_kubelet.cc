@@ -11,6 +11,7 @@ namespace {
 namespace json = boost::json;
 const kubernetes::Resource kPods{"", "v1", "pods"};
 constexpr char kNode[] = "played";
+constexpr std::string_view kRevisionLabel = "pod-template-hash";
 
 }  // namespace
 
@@ -61,15 +62,22 @@ uint32_t PlayedKubelet::Started() const {
   return next_address_ - 1;
 }
 
+std::set<std::string> PlayedKubelet::Leaders() const {
+  const std::lock_guard lock(mutex_);
+  return leaders_;
+}
+
 void PlayedKubelet::Look() {
   kubernetes::ApiRequest list;
   list.target = "/api/v1/pods";
   list.timeout = std::chrono::seconds(5);
   const auto answer = client_->Call(list);
   if (!answer.ok()) return;  // the API server is away: kubelets go on by themselves
-  std::set<std::string> there;
+  std::set<std::string> there, leaders;
   for (const json::value& item : answer->body.at("items").as_array()) {
     const json::object& pod = item.as_object();
+    if (kubernetes::Text(pod, {"metadata", "labels", "weir.dev/leader"}) == "true")
+      leaders.emplace(kubernetes::Text(pod, {"metadata", "name"}));
     if (kubernetes::Find(pod, {"metadata", "deletionTimestamp"}) != nullptr) {
       // As long as it is there it serves: its end was asked for with grace.
       kubernetes::ApiRequest end = kubernetes::DeleteRequest(kPods, kubernetes::KeyOf(pod));
@@ -78,10 +86,12 @@ void PlayedKubelet::Look() {
       continue;
     }
     if (kubernetes::KeyOf(pod).ns != ns_) continue;
+    if (kubernetes::Text(pod, {"metadata", "labels", kRevisionLabel}).empty()) continue;
     there.insert(std::string(kubernetes::Text(pod, {"metadata", "uid"})));
     Start(pod);
   }
   const std::lock_guard lock(mutex_);
+  leaders_ = std::move(leaders);
   std::erase_if(pods_, [&](const auto& pod) {
     if (there.contains(pod.first)) return false;
     servers_.Remove(pod.second.address);
@@ -97,7 +107,7 @@ void PlayedKubelet::Start(const json::object& pod) {
     Pod& here = pods_[uid];
     if (here.ready || (held_ && !here.revision.empty())) return;
     if (here.revision.empty()) {
-      here.revision = kubernetes::Text(pod, {"metadata", "labels", "pod-template-hash"});
+      here.revision = kubernetes::Text(pod, {"metadata", "labels", kRevisionLabel});
       const uint8_t id = ids_.try_emplace(here.revision, static_cast<uint8_t>(ids_.size())).first->second;
       here.address = kernel_test::Address(
           fmt::format("10.244.{}.{}", next_address_ / 250, next_address_ % 250 + 1), port_);

@@ -1,6 +1,7 @@
 // Plays scheduler and kubelet: every pod gets a node and an address of the pod network 10.244.0.0/16, a real
 // server listens there that names the pod's revision, and then the pod is Ready. A pod that is deleted serves
-// until the next look, then it is gone.
+// until the next look, then it is gone. Pods without a revision (those of Weir itself, whose programs the
+// test starts) are only looked at.
 #pragma once
 
 #include <atomic>
@@ -33,6 +34,8 @@ class PlayedKubelet {
   size_t Pods(const std::string& revision) const;
   /// How many were ever started.
   uint32_t Started() const;
+  /// Names of the pods that are labelled weir.dev/leader=true, as last seen.
+  std::set<std::string> Leaders() const;
 
  private:
   void Look();
@@ -56,6 +59,7 @@ class PlayedKubelet {
   };
   std::map<std::string, Pod> pods_;  // by uid
   std::map<std::string, uint8_t> ids_;
+  std::set<std::string> leaders_;
   uint32_t next_address_ = 1;
 };
 
