@@ -83,7 +83,7 @@ Term::Term(boost::asio::io_context& context, Client& client, Options options)
     : context_(context),
       client_(client),
       options_(std::move(options)),
-      api_(client, context),
+      api_(client, context, options_.leads),
       workloads_(context, clock_, api_, *this),
       statuses_(context, api_, [this](const StatusKey& key) { return MakeStatus(key); }),
       events_(std::make_shared<EventRecorder>(
@@ -413,17 +413,18 @@ void Term::SetLeaderLabel(const std::string& pod, bool leads) {
   json::value value = nullptr;
   if (leads) value = "true";
   const json::object patch{{"metadata", {{"labels", {{kLeaderLabel, value}}}}}};
-  api_.Send(MergePatchRequest(PodResource(), {options_.pod_namespace, pod}, patch),
-            [this, pod, leads](const Result<Response>& answer) {
-              if (answer.ok() || answer.status().code() == absl::StatusCode::kNotFound) return;
-              LogWarn("the leader's label could not be written; agents find no leader by it",
-                      {{"pod", pod}, {"leads", leads}, {"error", answer.status()}});
-              if (stopped_) return;
-              label_timer_.expires_after(kAgain);
-              label_timer_.async_wait([this, pod, leads](boost::system::error_code error) {
-                if (!error && !stopped_) SetLeaderLabel(pod, leads);
-              });
-            });
+  const auto send = leads ? &Api::Send : &Api::SendAlways;  // one that is deposed takes its own away
+  (api_.*send)(MergePatchRequest(PodResource(), {options_.pod_namespace, pod}, patch),
+               [this, pod, leads](const Result<Response>& answer) {
+                 if (answer.ok() || answer.status().code() == absl::StatusCode::kNotFound) return;
+                 LogWarn("the leader's label could not be written; agents find no leader by it",
+                         {{"pod", pod}, {"leads", leads}, {"error", answer.status()}});
+                 if (stopped_) return;
+                 label_timer_.expires_after(kAgain);
+                 label_timer_.async_wait([this, pod, leads](boost::system::error_code error) {
+                   if (!error && !stopped_) SetLeaderLabel(pod, leads);
+                 });
+               });
 }
 
 }  // namespace weir::kubernetes

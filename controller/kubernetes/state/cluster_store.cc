@@ -157,8 +157,16 @@ Status ClusterStore::LoadRuns(store::Contents& contents) {
 }
 
 Status ClusterStore::Commit(const store::Batch& batch) {
+  const Status status = Write(batch);
+  // weirctl takes these two for news about the controller itself.
+  if (status.code() != absl::StatusCode::kUnavailable && status.code() != absl::StatusCode::kDeadlineExceeded)
+    return status;
+  return Error(absl::StatusCode::kAborted, "the API server does not keep it: {}; try again", Message(status));
+}
+
+Status ClusterStore::Write(const store::Batch& batch) {
   if (!leads_())
-    return Error(absl::StatusCode::kUnavailable, "this controller leads no more: another one writes");
+    return Error(absl::StatusCode::kAborted, "this controller leads no more: try again at the one that does");
   if (batch.generation && batch.generation->number < generation_.number)
     return FailedPrecondition("the generation would go back from {} to {}", generation_.number,
                               batch.generation->number);
@@ -194,13 +202,19 @@ Status ClusterStore::CommitConfigMap(const store::Batch& batch) {
     for (const auto& [name, number] : nodes) numbers[name] = number;
     data["nodes"] = json::serialize(numbers);
   }
-  const json::object patch{{"metadata", {{"resourceVersion", resource_version_}}}, {"data", std::move(data)}};
-  auto written = Ask(MergePatchRequest(ConfigMapResource(), {options_.ns, std::string(kName)}, patch));
-  if (written.status().code() == absl::StatusCode::kAborted) {
-    // A write of our own whose answer was lost, as nobody else writes while we lead: next time on top of
-    // that.
-    if (auto present = Ask(GetRequest(ConfigMapResource(), {options_.ns, std::string(kName)})); present.ok())
+  const auto write = [&] {
+    const json::object patch{{"metadata", {{"resourceVersion", resource_version_}}}, {"data", data}};
+    return Ask(MergePatchRequest(ConfigMapResource(), {options_.ns, std::string(kName)}, patch));
+  };
+  auto written = write();
+  if (written.status().code() == absl::StatusCode::kAborted && leads_()) {
+    // A write of our own whose answer was lost, as nobody else writes while we lead. Nobody was told of it:
+    // this one takes its place.
+    auto present = Ask(GetRequest(ConfigMapResource(), {options_.ns, std::string(kName)}));
+    if (present.ok()) {
       RETURN_IF_ERROR(TakeConfigMap(*present));
+      if (!batch.generation || batch.generation->number >= generation_.number) written = write();
+    }
   }
   RETURN_IF_ERROR(Annotate(written.status(), fmt::format("ConfigMap {}/{}", options_.ns, kName)));
   resource_version_ = ResourceVersionOf(written->body.get_object());

@@ -32,8 +32,8 @@ class ClusterStore final : public store::Store {
                                                     Options options);
 
   Result<store::Contents> Load() override;
-  /// UNAVAILABLE when the API server does not answer in time or this controller leads no more; ABORTED when
-  /// somebody else has written the ConfigMap.
+  /// ABORTED, and worth another try, when the API server does not answer in time (it may have been carried
+  /// out then), this controller leads no more, or somebody else has written the ConfigMap.
   Status Commit(const store::Batch& batch) override;
   const std::string& controller_id() const override { return controller_id_; }
 
@@ -42,6 +42,7 @@ class ClusterStore final : public store::Store {
       : client_(client), leads_(std::move(leads)), options_(std::move(options)) {}
 
   Result<Response> Ask(ApiRequest request);
+  Status Write(const store::Batch& batch);
   Status TakeConfigMap(const Response& response);
   Status LoadStates(store::Contents& contents);
   Status LoadRuns(store::Contents& contents);

@@ -5,6 +5,7 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <functional>
@@ -72,12 +73,13 @@ class ClusterTest : public KubernetesTest {
       ASSERT_TRUE(kubeconfig.ok()) << kubeconfig.status();
       kubeconfig_ = *kubeconfig;
     }
-    std::vector<std::string> command = {WEIR_CONTROLLER,  "--kubernetes", "--kubeconfig",
-                                        kubeconfig_,      "--listen",     ListenAddress(replica),
-                                        "--http",         "127.0.0.1:0",  "--pod-namespace",
-                                        "weir-system",    "--log-level",  "info",
-                                        "--heartbeat-ms", "500"};
+    std::vector<std::string> command = {WEIR_CONTROLLER, "--kubernetes", "--kubeconfig",
+                                        kubeconfig_,     "--listen",     ListenAddress(replica),
+                                        "--http",        "127.0.0.1:0",  "--pod-namespace",
+                                        "weir-system",   "--log-level",  "info"};
     command.insert(command.end(), more.begin(), more.end());
+    if (std::ranges::find(more, "--heartbeat-ms") == more.end())
+      command.insert(command.end(), {"--heartbeat-ms", "500"});
     controllers_[replica] = Launch(command, fmt::format("controller-{}.log", replica));
   }
   static std::string ListenAddress(size_t replica) { return fmt::format("127.0.9.{}:7400", replica + 1); }
