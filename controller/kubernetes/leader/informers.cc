@@ -16,6 +16,8 @@ namespace {
 namespace json = boost::json;
 
 constexpr std::chrono::seconds kLookAgain{60};
+/// For Weir's own: whoever installs its CRDs last waits for them.
+constexpr std::chrono::seconds kLookForOwn{5};
 
 /// A kind, and where it may be found: the first that is served.
 struct Kind {
@@ -200,6 +202,7 @@ class Informers::Impl : public std::enable_shared_from_this<Impl> {
     const std::string name = ToString(resource);
     ReflectorOptions options;
     options.resource = resource;
+    if (!kind.optional) options.absent_retry = kLookForOwn;
     ReflectorCallbacks callbacks;
     callbacks.trim = kind.trim;
     const std::string api_version = kind.api_version.empty() ? resource.ApiVersion() : kind.api_version;

@@ -39,6 +39,16 @@ RolloutProgress ProgressOf(const engine::State& state) {
   return progress;
 }
 
+/// Whether what was planned for `planned` holds for what is there now: others may write what Weir does not
+/// look at as often as they like.
+bool SamePlan(Deployment planned, json::object present) {
+  TrimDeployment(present);
+  const auto read = ReadDeployment(present);
+  if (!read.ok()) return false;
+  planned.resource_version = read->resource_version;
+  return planned == *read;
+}
+
 std::string Describe(const WorkloadWrite& write) {
   if (write.holder.empty()) return "given back";
   std::string text = write.template_of.empty() ? "" : "pod template of " + write.template_of + ", ";
@@ -287,11 +297,12 @@ void Workloads::Write(const ObjectKey& key, const Deployment& deployment, const 
     };
   };
   api_.Send(GetRequest(Deployments(), deployment.key),
-            guard([this, guard, key, write, version = deployment.resource_version](Result<Response> answer) {
+            guard([this, guard, key, write, planned = deployment](Result<Response> answer) {
               if (!answer.ok()) return Done(key, answer.status(), "the Deployment could not be read");
               json::object present = answer->body.get_object();
               // Somebody was faster than the watch: the plan was made for another one.
-              if (ResourceVersionOf(present) != version) return Done(key, OkStatus(), "");
+              if (!SamePlan(planned, present)) return Done(key, OkStatus(), "");
+              const std::string version(ResourceVersionOf(present));
               if (write.template_of.empty()) return Put(key, version, write, std::move(present), nullptr);
               api_.Send(GetRequest(ReplicaSets(), {key.ns, write.template_of}),
                         guard([this, key, write, version, present](Result<Response> set) {
