@@ -163,7 +163,7 @@ spec: {{serviceAccountName: weir-controller, containers: [{{name: controller, im
   void ExpectNothingForbidden() {
     const std::string log = Log("controller");
     EXPECT_FALSE(log.empty());
-    for (const char* const sign : {"403", "orbidden", "PERMISSION_DENIED"}) {
+    for (const char* const sign : {"403 Forbidden", "PERMISSION_DENIED"}) {
       const size_t at = log.find(sign);
       EXPECT_EQ(at, std::string::npos) << log.substr(at < 300 ? 0 : at - 300, 600);
     }
