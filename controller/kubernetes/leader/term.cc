@@ -218,7 +218,8 @@ void Term::Flush() {
   if (!app_) {
     pending_ = {};  // it begins with all that is admitted
     if (const Status status = StartApp(); !status.ok()) {
-      LogError("the controller could not begin to lead; it tries again", {{"error", status}});
+      if (std::exchange(start_error_, Message(status)) != Message(status))
+        LogError("the controller could not begin to lead; it tries again each second", {{"error", status}});
       FlushSoon(kAgain);
     }
     return;

@@ -104,6 +104,7 @@ class Term final : public app::Outside,
   boost::asio::steady_timer flush_timer_, label_timer_;
   bool flush_scheduled_ = false, ready_ = false, stopped_ = false;
   uint64_t failed_changes_ = 0;
+  std::string start_error_;  // the last reason why the App did not start: told once
 };
 
 }  // namespace weir::kubernetes

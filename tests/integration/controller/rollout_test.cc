@@ -148,6 +148,17 @@ TEST_F(RolloutTest, BadInputChangesNothingAndSaysWhere) {
   auto unknown = client_.Apply({RolloutYaml("v2", "[{setWeight: 20, speed: 3}]")});
   EXPECT_EQ(unknown.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_NE(unknown.error_message().find("speed"), std::string::npos) << unknown.error_message();
+  auto workload =
+      client_.Apply({"apiVersion: weir.dev/v1alpha1\nkind: Rollout\nmetadata: {name: checkout, namespace: "
+                     "shop}\nspec:\n  service: "
+                     "checkout\n  workloadRef: {apiVersion: apps/v1, kind: Deployment, name: checkout}\n  "
+                     "strategy: {canary: {}}\n"});
+  EXPECT_EQ(workload.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_NE(workload.error_message().find(
+                "file0.yaml:1: Rollout shop/checkout: spec.workloadRef: found a Deployment, expected "
+                "a controller that runs with --kubernetes"),
+            std::string::npos)
+      << workload.error_message();
   auto twice = client_.Apply({ServiceYaml(), ServiceYaml()});
   EXPECT_NE(twice.error_message().find("second time"), std::string::npos) << twice.error_message();
   EXPECT_EQ(client_.Get().generation(), generation);
