@@ -14,8 +14,8 @@ using std::chrono::milliseconds;
 
 constexpr std::string_view kFinalizer = "weir.dev/workload";
 constexpr milliseconds kAgain{1000};
-/// Agents tell of open connections each second while weights divide, and for 5 s after: after two rounds what they say is
-/// about the new weights.
+/// Agents tell of open connections each second while weights divide, and for 5 s after: after two rounds what
+/// they say is about the new weights.
 constexpr milliseconds kLeastLeave{2500};
 
 const Resource& Deployments() {
@@ -317,7 +317,7 @@ void Workloads::Write(const ObjectKey& key, const Deployment& deployment, const 
 }
 
 void Workloads::Put(const ObjectKey& key, const std::string& version, const WorkloadWrite& write,
-                    json::object deployment, json::value pod_template) {
+                    json::object deployment, const json::value& pod_template) {
   Edit(write, pod_template, deployment);
   const ObjectKey name = KeyOf(deployment);
   deployment["metadata"].get_object()["resourceVersion"] = version;

@@ -83,7 +83,7 @@ class Workloads {
   void WriteFinalizers(const ObjectKey& rollout, std::vector<std::string> finalizers);
   void Write(const ObjectKey& rollout, const Deployment& deployment, const WorkloadWrite& write);
   void Put(const ObjectKey& rollout, const std::string& resource_version, const WorkloadWrite& write,
-           boost::json::object deployment, boost::json::value pod_template);
+           boost::json::object deployment, const boost::json::value& pod_template);
   void Done(const ObjectKey& rollout, const Status& status, const std::string& what);
   void RolloutsOf(const ObjectKey& deployment);
 
