@@ -130,6 +130,10 @@ class FleetTest : public FailureTest {
     }
     for (std::thread& thread : threads) thread.join();
   }
+  std::string Generation() {
+    return plane().MustKubectl(
+        {"get", "-n", "weir-system", "configmap/weir-state", "-o", "jsonpath={.data.generation}"});
+  }
   /// VmRSS or VmHWM of the controller, MiB.
   double Memory(const std::string& field) {
     const std::string status = kernel_test::ReadFile(fmt::format("/proc/{}/status", controllers_[0]->pid()));
@@ -193,6 +197,26 @@ TEST_F(FleetTest, ASliceChangesAmongManyServices) {
   fmt::print("[ measured ] controller: {:.0f} MiB resident, {:.0f} MiB at most\n", Memory("VmRSS"),
              Memory("VmHWM"));
   fmt::print("[ measured ] load average {}", kernel_test::ReadFile("/proc/loadavg"));
+
+  // A leader that takes all of it over has less to write than the first.
+  const std::string first_generation = Generation();
+  controllers_[0]->Signal(SIGTERM);
+  EXPECT_EQ(controllers_[0]->Wait(), 0);
+  const auto again = Clock::now();
+  StartController(0);
+  ASSERT_FALSE(controllers_[0]->WordAfter("grpc=").empty()) << controllers_[0]->seen;
+  fmt::print("[ measured ] the next one: start to leading, synced and listening: {:.2f} s\n", Since(again));
+  ASSERT_TRUE(Eventually(
+      [&] {
+        const std::string log = Log("controller");
+        return Times(log, "agent connected") >= 2 * nodes_.size();
+      },
+      [&] { return Log("controller"); }));
+  EXPECT_EQ(Generation(), first_generation) << "nothing was there to be changed";
+  const json::object patch{{"endpoints", Slice(0, 1).at("endpoints")}};
+  ASSERT_TRUE(admin_->Call(kubernetes::MergePatchRequest(kSlices, {ns(), Name(0)}, patch)).ok());
+  ASSERT_TRUE(wait_for(1));
+  fmt::print("[ measured ] the next one: start to a change in force on both nodes: {:.2f} s\n", Since(again));
   ExpectNothingForbidden();
 }
 
