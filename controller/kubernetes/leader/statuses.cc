@@ -1,5 +1,7 @@
 #include "controller/kubernetes/leader/statuses.h"
 
+#include <vector>
+
 #include "common/log.h"
 
 namespace weir::kubernetes {
@@ -53,38 +55,52 @@ void Statuses::Arm(std::chrono::milliseconds delay) {
   });
 }
 
+/// In turns, so that those that change all the time keep nobody waiting.
 void Statuses::Write() {
-  for (const StatusKey& key : std::exchange(dirty_, {})) {
-    if (writing_.contains(key)) {
-      dirty_.insert(key);  // its answer arms the timer
-      continue;
+  backlog_ = false;
+  std::vector<StatusKey> turns(dirty_.upper_bound(last_), dirty_.end());
+  turns.insert(turns.end(), dirty_.begin(), dirty_.upper_bound(last_));
+  for (const StatusKey& key : turns) {
+    if (writing_.contains(key)) continue;  // its answer arms the timer
+    if (writing_.size() >= kAtOnce) {
+      backlog_ = true;
+      return;
     }
-    auto wanted = make_(key);
-    const auto present = present_.find(key);
-    if (!wanted) continue;
-    if (present != present_.end()) {
-      const auto there = ParseJson(present->second);
-      if (there.ok() && !Changes(*wanted, *there)) continue;
-    }
-    writing_.insert(key);
-    api_.Send(StatusPatchRequest(key.resource, key.key, *wanted),
-              [this, alive = std::weak_ptr<bool>(alive_), key](const Result<Response>& answer) {
-                if (alive.expired()) return;
-                writing_.erase(key);
-                if (answer.ok()) {
-                  ++counters_.written;
-                  if (const json::value* status = Find(answer->body, {"status"})) Seen(key, *status);
-                  if (dirty_.contains(key)) Arm(kPace);
-                  return;
-                }
-                if (answer.status().code() == absl::StatusCode::kNotFound) return Forget(key);
-                if (counters_.failed++ % 100 == 0)
-                  LogWarn("a status could not be written",
-                          {{"object", model::ToString(key.key)}, {"error", answer.status()}});
-                dirty_.insert(key);
-                Arm(kAgain);
-              });
+    last_ = key;
+    dirty_.erase(key);
+    Write(key);
   }
+}
+
+void Statuses::Write(const StatusKey& key) {
+  const auto wanted = make_(key);
+  if (!wanted) return;
+  if (const auto present = present_.find(key); present != present_.end()) {
+    const auto there = ParseJson(present->second);
+    if (there.ok() && !Changes(*wanted, *there)) return;
+  }
+  writing_.insert(key);
+  api_.Send(StatusPatchRequest(key.resource, key.key, *wanted),
+            [this, alive = std::weak_ptr<bool>(alive_), key](const Result<Response>& answer) {
+              if (!alive.expired()) OnWritten(key, answer);
+            });
+}
+
+void Statuses::OnWritten(const StatusKey& key, const Result<Response>& answer) {
+  writing_.erase(key);
+  if (answer.ok()) {
+    ++counters_.written;
+    if (const json::value* status = Find(answer->body, {"status"})) Seen(key, *status);
+  } else if (answer.status().code() == absl::StatusCode::kNotFound) {
+    Forget(key);
+  } else {
+    if (counters_.failed++ % 100 == 0)
+      LogWarn("a status could not be written",
+              {{"object", model::ToString(key.key)}, {"error", answer.status()}});
+    dirty_.insert(key);
+    return Arm(kAgain);
+  }
+  if (!dirty_.empty()) Arm(backlog_ ? std::chrono::milliseconds(0) : kPace);
 }
 
 }  // namespace weir::kubernetes

@@ -43,10 +43,15 @@ class Statuses {
   const Counters& counters() const { return counters_; }
 
   static constexpr std::chrono::milliseconds kPace{100};
+  /// Written at once: a thousand of them must not keep what matters more waiting, and what changes back
+  /// meanwhile, as acknowledgements do when a leader begins, need not be written.
+  static constexpr size_t kAtOnce = 4;
 
  private:
   void Arm(std::chrono::milliseconds delay);
   void Write();
+  void Write(const StatusKey& key);
+  void OnWritten(const StatusKey& key, const Result<Response>& answer);
 
   boost::asio::io_context& context_;
   Api& api_;
@@ -54,6 +59,8 @@ class Statuses {
   std::map<StatusKey, std::string> present_;  // members as last seen or written
   std::set<StatusKey> dirty_, writing_;
   boost::asio::steady_timer timer_;
+  StatusKey last_;        // whose turn was last
+  bool backlog_ = false;  // some had to wait for their turn
   bool armed_ = false, stopped_ = false;
   Counters counters_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -70,6 +70,7 @@ const Resource& ConfigMapResource() {
 
 Result<Response> ClusterStore::Ask(ApiRequest request) {
   request.timeout = options_.timeout;
+  request.urgent = true;  // a thread waits, which speaks with agents else
   return client_.Call(std::move(request));
 }
 
