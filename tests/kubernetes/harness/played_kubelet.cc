@@ -13,6 +13,13 @@ const kubernetes::Resource kPods{"", "v1", "pods"};
 constexpr char kNode[] = "played";
 constexpr std::string_view kRevisionLabel = "pod-template-hash";
 
+/// By the label of Argo Rollouts, or of Deployments.
+std::string RevisionOf(const json::object& pod) {
+  std::string revision(kubernetes::Text(pod, {"metadata", "labels", "rollouts-pod-template-hash"}));
+  if (revision.empty()) revision = kubernetes::Text(pod, {"metadata", "labels", kRevisionLabel});
+  return revision;
+}
+
 }  // namespace
 
 PlayedKubelet::PlayedKubelet(const ControlPlane& plane, kernel_test::Servers& servers, std::string ns,
@@ -78,7 +85,14 @@ void PlayedKubelet::Look() {
     const json::object& pod = item.as_object();
     if (kubernetes::Text(pod, {"metadata", "labels", "weir.dev/leader"}) == "true")
       leaders.emplace(kubernetes::Text(pod, {"metadata", "name"}));
+    const std::string uid(kubernetes::Text(pod, {"metadata", "uid"}));
     if (kubernetes::Find(pod, {"metadata", "deletionTimestamp"}) != nullptr) {
+      const auto now = std::chrono::steady_clock::now();
+      if (now - ending_.try_emplace(uid, now).first->second < grace_.load()) {
+        there.insert(uid);
+        continue;
+      }
+      ending_.erase(uid);
       // As long as it is there it serves: its end was asked for with grace.
       kubernetes::ApiRequest end = kubernetes::DeleteRequest(kPods, kubernetes::KeyOf(pod));
       end.body = R"({"apiVersion":"v1","kind":"DeleteOptions","gracePeriodSeconds":0})";
@@ -86,8 +100,8 @@ void PlayedKubelet::Look() {
       continue;
     }
     if (kubernetes::KeyOf(pod).ns != ns_) continue;
-    if (kubernetes::Text(pod, {"metadata", "labels", kRevisionLabel}).empty()) continue;
-    there.insert(std::string(kubernetes::Text(pod, {"metadata", "uid"})));
+    if (RevisionOf(pod).empty()) continue;
+    there.insert(uid);
     Start(pod);
   }
   const std::lock_guard lock(mutex_);
@@ -107,7 +121,7 @@ void PlayedKubelet::Start(const json::object& pod) {
     Pod& here = pods_[uid];
     if (here.ready || (held_ && !here.revision.empty())) return;
     if (here.revision.empty()) {
-      here.revision = kubernetes::Text(pod, {"metadata", "labels", kRevisionLabel});
+      here.revision = RevisionOf(pod);
       const uint8_t id = ids_.try_emplace(here.revision, static_cast<uint8_t>(ids_.size())).first->second;
       here.address = kernel_test::Address(
           fmt::format("10.244.{}.{}", next_address_ / 250, next_address_ % 250 + 1), port_);

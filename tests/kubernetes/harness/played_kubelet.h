@@ -1,12 +1,13 @@
 // Plays scheduler and kubelet: every pod gets a node and an address of the pod network 10.244.0.0/16, a real
 // server listens there that names the pod's revision, and then the pod is Ready. A pod that is deleted serves
-// until the next look, then it is gone. Pods without a revision (those of Weir itself, whose programs the
-// test starts) are only looked at.
+// for as long as it is given, then it is gone. Pods without a revision (those of Weir itself, whose programs the test starts)
+// are only looked at.
 #pragma once
 
 #include <atomic>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -26,10 +27,13 @@ class PlayedKubelet {
   PlayedKubelet(const ControlPlane& plane, kernel_test::Servers& servers, std::string ns, uint16_t port);
   ~PlayedKubelet();
 
-  /// The id that servers of pods with this label value send, by `label`; 255: no such pod was ever seen.
+  /// The id that servers of pods with this label value send: rollouts-pod-template-hash, else
+  /// pod-template-hash; 255: no such pod was ever seen.
   uint8_t IdOf(const std::string& revision) const;
   /// While held, new pods run but are not Ready.
   void HoldReadiness(bool held) { held_ = held; }
+  /// How long a pod serves after somebody asked for its end; at first until the next look.
+  void SetGrace(std::chrono::milliseconds grace) { grace_ = grace; }
   /// How many there are.
   size_t Pods(const std::string& revision) const;
   /// How many were ever started.
@@ -51,6 +55,8 @@ class PlayedKubelet {
   std::unique_ptr<kubernetes::Client> client_;
   std::thread network_thread_, thread_;
   std::atomic<bool> held_{false}, stopping_{false};
+  std::atomic<std::chrono::milliseconds> grace_{std::chrono::milliseconds(0)};
+  std::map<std::string, std::chrono::steady_clock::time_point> ending_;  // by uid: since when
   mutable std::mutex mutex_;
   struct Pod {
     std::string revision;

@@ -1,0 +1,97 @@
+// Kinds of others come and go with their CRDs.
+#include <fstream>
+#include <sstream>
+
+#include "tests/kubernetes/driven/routes_fixture.h"
+
+namespace weir::kubernetes_test {
+namespace {
+
+class KindsTest : public RouteTest {
+ protected:
+  // No CRDs at first.
+  void SetUp() override { DrivenTest::SetUp(); }
+
+  std::string ControllerLog() {
+    std::ifstream file(logs_.at(0));
+    std::stringstream text;
+    text << file.rdbuf();
+    return text.str();
+  }
+  void CreateSplit(int canary, const std::string& version) {
+    admin_->Must(kubernetes::CreateRequest(
+        {"split.smi-spec.io", version, "trafficsplits"}, ns(),
+        {{"apiVersion", "split.smi-spec.io/" + version},
+         {"kind", "TrafficSplit"},
+         {"metadata", {{"name", "checkout"}}},
+         {"spec",
+          {{"service", "checkout"},
+           {"backends", json::array{json::object{{"service", "checkout-stable"}, {"weight", 100 - canary}},
+                                    json::object{{"service", "checkout-canary"}, {"weight", canary}}}}}}}));
+  }
+  /// As an installation that is older, or newer: only that version.
+  void ServeOnly(const std::string& crd, const std::string& version) {
+    json::value object = admin_->Find({"apiextensions.k8s.io", "v1", "customresourcedefinitions"}, {"", crd});
+    ASSERT_TRUE(object.is_object());
+    for (json::value& served : object.at("spec").at("versions").as_array())
+      served.as_object()["served"] = served.at("name") == json::string_view(version);
+    admin_->Must(kubernetes::UpdateRequest({"apiextensions.k8s.io", "v1", "customresourcedefinitions"}, {"", crd},
+                                           object.get_object()));
+  }
+  /// An API server takes up to some seconds to serve what a CRD says.
+  ::testing::AssertionResult WaitUntilServed(const Resource& resource, bool served) {
+    return Eventually(
+        [&] {
+          kubernetes::ApiRequest request;
+          request.target = kubernetes::CollectionPath(resource, ns());
+          return admin_->Try(request).ok() == served;
+        },
+        [&] { return kubernetes::ToString(resource); });
+  }
+};
+
+TEST_F(KindsTest, TheyComeAndGoWithTheirCrds) {
+  ASSERT_NO_FATAL_FAILURE(Begin());
+  ASSERT_NO_FATAL_FAILURE(ExpectSplit(vip_, {{"proxy", 100}}));
+  const std::string quiet = ControllerLog();
+  EXPECT_EQ(quiet.find("\"warn"), std::string::npos) << quiet;
+  EXPECT_EQ(quiet.find("\"error"), std::string::npos) << quiet;
+  EXPECT_LE(std::ranges::count(quiet, '\n'), 12) << quiet;
+
+  InstallSmi();
+  CreateSplit(20, "v1alpha4");
+  ASSERT_NO_FATAL_FAILURE(ExpectSplit(vip_, {{"aaaa1", 80}, {"bbbb2", 20}}));
+
+  // The CRD goes, and everything of its kind with it.
+  plane().MustKubectl({"delete", "crd", "trafficsplits.split.smi-spec.io", "--timeout=60s"});
+  ASSERT_NO_FATAL_FAILURE(ExpectSplit(vip_, {{"proxy", 100}}));
+  ASSERT_TRUE(WaitUntilServed({"split.smi-spec.io", "v1alpha4", "trafficsplits"}, false));
+
+  // Another installation serves another version.
+  InstallSmi();
+  ServeOnly("trafficsplits.split.smi-spec.io", "v1alpha2");
+  ASSERT_TRUE(WaitUntilServed({"split.smi-spec.io", "v1alpha2", "trafficsplits"}, true));
+  CreateSplit(50, "v1alpha2");
+  ASSERT_NO_FATAL_FAILURE(ExpectSplit(vip_, {{"aaaa1", 50}, {"bbbb2", 50}}));
+  ServeOnly("trafficsplits.split.smi-spec.io", "v1alpha3");
+  ASSERT_TRUE(WaitUntilServed({"split.smi-spec.io", "v1alpha2", "trafficsplits"}, false));
+  ASSERT_NO_FATAL_FAILURE(ExpectSplit(vip_, {{"aaaa1", 50}, {"bbbb2", 50}})) << "the same objects in another version";
+}
+
+TEST_F(KindsTest, ATcpRouteInTheVersionThatIsServed) {
+  ASSERT_NO_FATAL_FAILURE(Begin());
+  if (!InstallGatewayApi({"tcproutes"})) GTEST_SKIP() << "found no CRDs of Gateway API";
+  ServeOnly("tcproutes.gateway.networking.k8s.io", "v1alpha2");
+  ASSERT_TRUE(WaitUntilServed(Routes("tcproutes", "v1"), false));
+  ASSERT_TRUE(WaitUntilServed(Routes("tcproutes", "v1alpha2"), true));
+  CreateRoute("TCPRoute", "checkout", {ToService("checkout")}, RuleTo(Backends(40)), "v1alpha2");
+  ASSERT_TRUE(WaitForVerdict("tcproutes", "checkout", Accepted(1), "v1alpha2"));
+  ASSERT_NO_FATAL_FAILURE(ExpectSplit(vip_, {{"aaaa1", 60}, {"bbbb2", 40}}));
+  // TCPRoute: connections to a backend without endpoints are rejected, by its weight.
+  Scale("bbbb2", 0);
+  ASSERT_TRUE(Eventually([&] { return Try(0, vip_) == (Counts{{kubelet_->IdOf("aaaa1"), 60}, {255, 40}}); },
+                         [&] { return Show(Try(0, vip_)); }));
+}
+
+}  // namespace
+}  // namespace weir::kubernetes_test
