@@ -83,6 +83,12 @@ int main(int argc, char** argv) {
          "--pod-namespace", cluster.pod_namespace,
          "Namespace of the Lease weir-controller and the ConfigMap weir-state; default: the access's own")
       ->needs(kubernetes_flag);
+  int look_for_kinds_ms = static_cast<int>(cluster.look_for_kinds.count());
+  cli.add_option("--look-for-kinds-ms", look_for_kinds_ms,
+                 "How often to look for kinds whose CRDs are not installed, milliseconds")
+      ->capture_default_str()
+      ->check(CLI::Range(100, 3'600'000))
+      ->needs(kubernetes_flag);
   cli.add_option("--heartbeat-ms", heartbeat_ms, "Interval of heartbeats on agents' streams, milliseconds")
       ->capture_default_str()
       ->check(CLI::Range(50, 60'000));
@@ -96,6 +102,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   options.state = state;
+  cluster.look_for_kinds = std::chrono::milliseconds(look_for_kinds_ms);
   options.heartbeat_interval = std::chrono::milliseconds(heartbeat_ms);
   if (kubernetes) {
     const auto status = weir::kubernetes::RunInCluster(options, cluster);

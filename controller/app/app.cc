@@ -264,6 +264,8 @@ void App::Settle() {
   std::vector<std::pair<ObjectKey, engine::Event>> news;
   const NodeList taken_out = NodesThatTookOut(dispatcher_.nodes());
   std::optional<MonotonicTime> expiry;
+  // Routes wait for nodes as well, without any Rollout.
+  if (outside_ != nullptr) expiry = acks_.For(model::Rollout{}.ack_timeout).next_expiry();
   for (const auto& [key, object] : core_.objects().rollouts) {
     const RolloutEntry& entry = core_.rollouts().at(key);
     const AckView& view = acks_.For(object.ack_timeout);

@@ -19,15 +19,16 @@ constexpr Refusal kSpecRefused[] = {
 constexpr Nano kUnit = 1'000'000'000;
 
 /// v1alpha1 has quantities, where a weight that is left out is 0; later versions have integers and require
-/// them.
+/// them. But an API server hands out in a later version what was written in v1alpha1: SMI's CRDs convert
+/// nothing, and allow a string wherever a weight stands. So a string is a quantity in every version.
 std::optional<Nano> ReadWeight(const Cursor& backend, bool quantities) {
-  if (!quantities) {
-    const auto weight = backend.Require("weight", fmt::format("an integer from 0 to {}", kMaxWeight));
-    const auto value = weight ? weight->Integer(0, kMaxWeight) : std::nullopt;
+  const auto weight = backend.Find("weight");
+  if (!quantities && (!weight || weight->node().kind != YamlNode::Kind::kScalar || weight->node().plain)) {
+    const auto integer = backend.Require("weight", fmt::format("an integer from 0 to {}", kMaxWeight));
+    const auto value = integer ? integer->Integer(0, kMaxWeight) : std::nullopt;
     if (!value) return std::nullopt;
     return static_cast<Nano>(*value) * kUnit;
   }
-  const auto weight = backend.Find("weight");
   if (!weight) return Nano{0};
   const YamlNode& node = weight->node();
   const bool boolean = node.plain && TypeOfPlain(node.text) == PlainType::kBoolean;

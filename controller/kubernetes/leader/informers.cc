@@ -15,7 +15,6 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::chrono::seconds kLookAgain{60};
 /// For Weir's own: whoever installs its CRDs last waits for them.
 constexpr std::chrono::seconds kLookForOwn{5};
 
@@ -99,10 +98,12 @@ PodLabels LabelsOf(const json::object& pod, const std::set<std::string>& wanted)
 /// Lives on the Client's thread.
 class Informers::Impl : public std::enable_shared_from_this<Impl> {
  public:
-  Impl(Client& client, boost::asio::io_context& context, InformerListener& listener)
+  Impl(Client& client, boost::asio::io_context& context, InformerListener& listener,
+       std::chrono::milliseconds look_again)
       : client_(client),
         context_(context),
         listener_(listener),
+        look_again_(look_again),
         work_(boost::asio::make_work_guard(context)) {}
 
   void Start() {
@@ -173,7 +174,7 @@ class Informers::Impl : public std::enable_shared_from_this<Impl> {
     if (stopped_) return;
     if (candidate == kind.resources.size()) {
       Synced(kind);
-      return LookAgain(kind, 0, kLookAgain);
+      return LookAgain(kind, 0, look_again_);
     }
     const Resource& resource = kind.resources[candidate];
     ApiRequest request;
@@ -190,11 +191,22 @@ class Informers::Impl : public std::enable_shared_from_this<Impl> {
     });
   }
 
-  void LookAgain(const Kind& kind, size_t candidate, std::chrono::seconds delay) {
+  void LookAgain(const Kind& kind, size_t candidate, std::chrono::milliseconds delay) {
     auto& timer = timers_.try_emplace(kind.name, client_.context()).first->second;
     timer.expires_after(delay);
     timer.async_wait([this, alive = weak_from_this(), &kind, candidate](boost::system::error_code error) {
       if (!error && !alive.expired()) FindServed(kind, candidate);
+    });
+  }
+
+  /// It was served, and is no more: perhaps it is in another version, or comes again in one.
+  void LookElsewhere(const Kind& kind, const std::string& name) {
+    LogInfo("a kind is served no more", {{"resource", name}});
+    // Not from within its own callback.
+    boost::asio::post(client_.context(), [this, alive = weak_from_this(), &kind, name] {
+      if (alive.expired() || stopped_) return;
+      reflectors_.erase(name);
+      FindServed(kind, 0);
     });
   }
 
@@ -219,8 +231,9 @@ class Informers::Impl : public std::enable_shared_from_this<Impl> {
     };
     callbacks.on_synced = [this, &kind] { Synced(kind); };
     callbacks.on_absent = [this, &kind, name] {
-      if (!kind.optional) Complain(name, NotFound("the API server does not serve it: install Weir's CRDs"));
       Synced(kind);
+      if (kind.optional) return LookElsewhere(kind, name);
+      Complain(name, NotFound("the API server does not serve it: install Weir's CRDs"));
     };
     callbacks.on_error = [name](const Status& status) { Complain(name, status); };
     auto& reflector = reflectors_[name];
@@ -236,6 +249,7 @@ class Informers::Impl : public std::enable_shared_from_this<Impl> {
   Client& client_;
   boost::asio::io_context& context_;
   InformerListener& listener_;
+  const std::chrono::milliseconds look_again_;
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
   std::map<std::string, std::unique_ptr<Reflector>> reflectors_;
   std::unique_ptr<Reflector> pods_;
@@ -259,8 +273,9 @@ void RunThere(Client& client, const std::function<void()>& what) {
 
 }  // namespace
 
-Informers::Informers(Client& client, boost::asio::io_context& context, InformerListener& listener)
-    : client_(client), impl_(std::make_shared<Impl>(client, context, listener)) {}
+Informers::Informers(Client& client, boost::asio::io_context& context, InformerListener& listener,
+                     std::chrono::milliseconds look_again)
+    : client_(client), impl_(std::make_shared<Impl>(client, context, listener, look_again)) {}
 
 Informers::~Informers() {
   RunThere(client_, [&] { impl_->Stop(); });

@@ -2,12 +2,13 @@
 // they say comes to the controller's thread, in order.
 //
 // Kinds that belong to others (Argo Rollouts' AnalysisTemplate, SMI, Gateway API) may not be there, or in
-// several versions: the first of ours that the API server serves is followed, and looked for again each
-// minute while there is none.
+// several versions: the first of ours that the API server serves is followed. While there is none, and when
+// it is served no more, they are looked for again from time to time.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
 #include <boost/json.hpp>
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -40,8 +41,10 @@ class InformerListener {
 
 class Informers {
  public:
-  /// All must outlive it; used on `context`'s thread, which must run.
-  Informers(Client& client, boost::asio::io_context& context, InformerListener& listener);
+  /// All must outlive it; used on `context`'s thread, which must run. `look_again`: how often to look for
+  /// kinds that are not served.
+  Informers(Client& client, boost::asio::io_context& context, InformerListener& listener,
+            std::chrono::milliseconds look_again);
   /// Waits for the Client's thread to have stopped the reflectors: nothing is told after that.
   ~Informers();
 

@@ -138,6 +138,7 @@ class Replica {
     options.app = options_;
     options.pod_name = cluster_.pod_name;
     options.pod_namespace = cluster_.pod_namespace;
+    options.look_for_kinds = cluster_.look_for_kinds;
     options.leads = [this] { return lease_->Held(); };
     options.metrics = &metrics_;
     options.on_started = [this](const app::App& app) {

@@ -13,6 +13,7 @@ struct ClusterOptions {
   std::string kubeconfig, context;  // both empty: the pod's service account
   std::string pod_name;             // this replica; empty: a name is made, and no pod is labelled
   std::string pod_namespace;        // of the Lease and the ConfigMaps; empty: the access's own
+  std::chrono::milliseconds look_for_kinds{60'000};  // others' CRDs that are not installed, or not any more
   std::chrono::milliseconds lease_duration{10'000}, renew_deadline{6'000}, retry_period{2'000};
 };
 

@@ -77,10 +77,10 @@ void Statuses::Write(const StatusKey& key) {
   if (!wanted) return;
   if (const auto present = present_.find(key); present != present_.end()) {
     const auto there = ParseJson(present->second);
-    if (there.ok() && !Changes(*wanted, *there)) return;
+    if (there.ok() && !Changes(wanted->members, *there)) return;
   }
   writing_.insert(key);
-  api_.Send(StatusPatchRequest(key.resource, key.key, *wanted),
+  api_.Send(StatusPatchRequest(key.resource, key.key, wanted->members, wanted->resource_version),
             [this, alive = std::weak_ptr<bool>(alive_), key](const Result<Response>& answer) {
               if (!alive.expired()) OnWritten(key, answer);
             });
@@ -93,7 +93,7 @@ void Statuses::OnWritten(const StatusKey& key, const Result<Response>& answer) {
     if (const json::value* status = Find(answer->body, {"status"})) Seen(key, *status);
   } else if (answer.status().code() == absl::StatusCode::kNotFound) {
     Forget(key);
-  } else {
+  } else if (answer.status().code() != absl::StatusCode::kAborted) {  // else somebody has written: the watch brings it
     if (counters_.failed++ % 100 == 0)
       LogWarn("a status could not be written",
               {{"object", model::ToString(key.key)}, {"error", answer.status()}});

@@ -22,10 +22,15 @@ struct StatusKey {
   auto operator<=>(const StatusKey&) const = default;
 };
 
+struct StatusToWrite {
+  boost::json::object members;   // to merge
+  std::string resource_version;  // written only if the object is at this one; empty: in any case
+};
+
 class Statuses {
  public:
-  /// The status an object is to have: members to merge; nullopt: it is not known, or not ours to write.
-  using Make = std::function<std::optional<boost::json::object>(const StatusKey&)>;
+  /// The status an object is to have; nullopt: it is not known, or not ours to write.
+  using Make = std::function<std::optional<StatusToWrite>(const StatusKey&)>;
 
   Statuses(boost::asio::io_context& context, Api& api, Make make);
 

@@ -8,8 +8,6 @@
 #include "controller/kubernetes/leader/metrics.h"
 #include "controller/kubernetes/leader/rollout_status.h"
 #include "controller/kubernetes/state/cluster_store.h"
-#include "controller/model/json_object.h"
-#include "controller/model/route_status.h"
 
 namespace weir::kubernetes {
 namespace {
@@ -59,22 +57,6 @@ void Merge(const model::AdmissionChanges& later, app::ObjectChanges& earlier) {
   }
 }
 
-std::optional<model::RouteKind> RouteKindOf(std::string_view kind) {
-  for (const auto route : {model::RouteKind::kHttp, model::RouteKind::kGrpc, model::RouteKind::kTcp}) {
-    if (kind == model::NameOf(route)) return route;
-  }
-  return std::nullopt;
-}
-
-/// As the object says it was read.
-Resource RouteResource(const json::object& route) {
-  const std::string api(Text(route, {"apiVersion"}));
-  const size_t slash = api.find('/');
-  std::string plural(Text(route, {"kind"}));
-  std::ranges::transform(plural, plural.begin(), [](unsigned char c) { return std::tolower(c); });
-  return {api.substr(0, slash), slash == std::string::npos ? "" : api.substr(slash + 1), plural + "s"};
-}
-
 StatusKey StatusKeyOf(const ObjectKey& rollout) { return {RolloutResource(), rollout}; }
 
 }  // namespace
@@ -88,6 +70,9 @@ Term::Term(boost::asio::io_context& context, Client& client, Options options)
       statuses_(context, api_, [this](const StatusKey& key) { return MakeStatus(key); }),
       events_(std::make_shared<EventRecorder>(
           client, options_.pod_name.empty() ? "weir-controller" : options_.pod_name)),
+      refusals_([this](const EventSubject& subject, const std::string& why) {
+        Record(subject, EventType::kWarning, "Refused", why);
+      }),
       flush_timer_(context),
       label_timer_(context) {}
 
@@ -97,7 +82,7 @@ Term::~Term() {
 }
 
 void Term::Begin() {
-  informers_.reset(new Informers(client_, context_, *this));  // the base is private
+  informers_.reset(new Informers(client_, context_, *this, options_.look_for_kinds));  // the base is private
   informers_->Start();
 }
 
@@ -122,14 +107,20 @@ void Term::OnPut(std::string_view kind, json::object object) {
   if (kind == "EndpointSlice") {
     catalog_.PutSlice(object);
   } else {
-    if (const auto route = RouteKindOf(kind)) {
-      const model::RouteId id{*route, KeyOf(object)};
-      routes_[id] = object;
-      route_generations_.erase(id);
-    }
+    more_than_endpoints_ = true;
+    refusals_.Put(object);
     catalog_.Put(object);
+    if (const auto route = RouteKindOf(kind)) PutRoute(*route, std::move(object));
   }
   FlushSoon(kPace);
+}
+
+void Term::PutRoute(model::RouteKind kind, json::object object) {
+  const json::value* status = Find(object, {"status"});
+  const json::value present = status == nullptr ? json::value(json::object()) : *status;
+  const StatusKey key = routes_.Put(kind, std::move(object));
+  statuses_.Seen(key, present);
+  statuses_.Changed(key);
 }
 
 void Term::PutRollout(const json::object& object) {
@@ -140,6 +131,8 @@ void Term::PutRollout(const json::object& object) {
     const auto stored = app::ParseStored(std::string(Text(*status, {"state"})));
     if (stored.ok()) catalog_.SetRevision(key, stored->state.given.revision);
   }
+  more_than_endpoints_ = true;
+  refusals_.Put(object);
   catalog_.Put(object);
   rollouts_[key] = MetadataOf(object);
   workloads_.PutRollout(key, rollouts_[key]);
@@ -161,12 +154,10 @@ void Term::OnDelete(std::string_view kind, const ObjectKey& key) {
     core_revisions_.erase(key);
     statuses_.Forget(StatusKeyOf(key));
   } else if (const auto route = RouteKindOf(kind)) {
-    if (const auto found = routes_.find({*route, key}); found != routes_.end()) {
-      statuses_.Forget({RouteResource(found->second), key});
-      routes_.erase(found);
-    }
-    route_generations_.erase({*route, key});
+    if (const auto status = routes_.Remove(*route, key)) statuses_.Forget(*status);
   }
+  more_than_endpoints_ = more_than_endpoints_ || kind != "EndpointSlice";
+  refusals_.Remove(kind, key);
   catalog_.Remove(kind, key);
   if (kind != "Rollout" || !app_) return FlushSoon(kPace);
   Flush();  // now: another of its name may come at once, and begins anew
@@ -235,14 +226,15 @@ void Term::Flush() {
     ++failed_changes_;
     LogError("a change of the cluster was refused", {{"error", status}});
   }
-  const bool only_slices = std::ranges::all_of(
-      pending_.puts, [](const auto& put) { return std::holds_alternative<model::EndpointSlice>(put.first); });
   pending_ = {};
-  if (!only_slices) TakeRefusals();
+  TakeRefusals();
 }
 
 /// What is refused, and why, may be another now.
 void Term::TakeRefusals() {
+  if (!std::exchange(more_than_endpoints_, false)) return;
+  refusals_.Look(catalog_);
+  routes_.TakenUp(catalog_.routes(), app_->core().generation());
   for (const auto& [key, metadata] : rollouts_) {
     statuses_.Changed(StatusKeyOf(key));
     workloads_.Changed(key);
@@ -261,6 +253,7 @@ Status Term::StartApp() {
   ASSIGN_OR_RETURN(app_, app::App::Start(context_, options_.app, std::move(foundation)));
   options_.on_started(*app_);
   workloads_.Start();
+  more_than_endpoints_ = true;
   TakeRefusals();
   LabelPods();
   return OkStatus();
@@ -330,7 +323,11 @@ void Term::RecordEvent(const ObjectKey& rollout, EventType type, const std::stri
                        const std::string& note) {
   const auto metadata = rollouts_.find(rollout);
   if (metadata == rollouts_.end()) return;
-  const EventSubject subject{"weir.dev/v1alpha1", "Rollout", rollout, metadata->second.uid};
+  Record({"weir.dev/v1alpha1", "Rollout", rollout, metadata->second.uid}, type, reason, note);
+}
+
+void Term::Record(const EventSubject& subject, EventType type, const std::string& reason,
+                  const std::string& note) {
   boost::asio::post(client_.context(), [events = events_, subject, type, reason, note] {
     events->Record(subject, type, reason, "Reconcile", note);
   });
@@ -338,9 +335,13 @@ void Term::RecordEvent(const ObjectKey& rollout, EventType type, const std::stri
 
 // ---- what people see
 
-std::optional<json::object> Term::MakeStatus(const StatusKey& key) {
+std::optional<StatusToWrite> Term::MakeStatus(const StatusKey& key) {
   if (!app_) return std::nullopt;
-  if (key.resource != RolloutResource()) return MakeRouteStatus(key);
+  if (key.resource != RolloutResource()) {
+    return routes_.MakeStatus(
+        key, [this](uint64_t generation) { return app_->AllAcked(generation); },
+        std::chrono::floor<std::chrono::seconds>(clock_.WallNow()));
+  }
   const auto metadata = rollouts_.find(key.key);
   if (metadata == rollouts_.end()) return std::nullopt;
   RolloutStatusFacts facts;
@@ -357,32 +358,11 @@ std::optional<json::object> Term::MakeStatus(const StatusKey& key) {
   facts.present_time = FormatTime(clock_.WallNow());
   if (const auto present = rollout_statuses_.find(key.key); present != rollout_statuses_.end())
     facts.present = &present->second;
-  return RolloutStatusJson(facts);
-}
-
-std::optional<json::object> Term::MakeRouteStatus(const StatusKey& key) {
-  for (const auto& [id, object] : routes_) {
-    if (id.key != key.key || RouteResource(object) != key.resource) continue;
-    const auto& admitted = catalog_.routes();
-    const auto verdict = admitted.find(id);
-    const auto route = model::ReadJson(object, Text(object, {"apiVersion"}), model::NameOf(id.kind));
-    if (verdict == admitted.end() || !route.ok()) return std::nullopt;
-    model::RouteFacts facts;
-    facts.verdict = verdict->second;
-    const auto [generation, fresh] = route_generations_.try_emplace(id, app_->core().generation());
-    facts.all_acked = app_->AllAcked(generation->second);
-    facts.now = std::chrono::floor<std::chrono::seconds>(clock_.WallNow());
-    auto present = model::ReadRouteParents(object);
-    if (present.ok()) facts.present = *std::move(present);
-    const auto parents = model::RouteStatus(std::get<model::Route>(*route), facts);
-    if (parents == facts.present) return std::nullopt;
-    return model::WriteRouteParents(parents);
-  }
-  return std::nullopt;
+  return StatusToWrite{RolloutStatusJson(facts), ""};
 }
 
 void Term::WriteRouteStatuses() {
-  for (const auto& [id, object] : routes_) statuses_.Changed({RouteResource(object), id.key});
+  for (const StatusKey& key : routes_.Keys()) statuses_.Changed(key);
 }
 
 std::vector<prometheus::MetricFamily> Term::Collect() const {

@@ -14,6 +14,8 @@
 #include "controller/app/app.h"
 #include "controller/kubernetes/client/event_recorder.h"
 #include "controller/kubernetes/leader/informers.h"
+#include "controller/kubernetes/leader/refusals.h"
+#include "controller/kubernetes/leader/routes.h"
 #include "controller/kubernetes/leader/statuses.h"
 #include "controller/kubernetes/leader/workloads.h"
 #include "controller/kubernetes/source/catalog.h"
@@ -29,6 +31,7 @@ class Term final : public app::Outside,
     app::Options app;
     std::string pod_name;  // empty: no pod to label
     std::string pod_namespace;
+    std::chrono::milliseconds look_for_kinds{60'000};  // Informers
     /// Any thread: whether this controller may act.
     std::function<bool()> leads;
     /// The App listens.
@@ -72,12 +75,14 @@ class Term final : public app::Outside,
 
   Status StartApp();
   void PutRollout(const boost::json::object& object);
+  void PutRoute(model::RouteKind kind, boost::json::object object);
   void FlushSoon(std::chrono::milliseconds delay);
   void WatchPods();
   void Flush();
   void TakeRefusals();
-  std::optional<boost::json::object> MakeStatus(const StatusKey& key);
-  std::optional<boost::json::object> MakeRouteStatus(const StatusKey& key);
+  void Record(const EventSubject& subject, EventType type, const std::string& reason,
+              const std::string& note);
+  std::optional<StatusToWrite> MakeStatus(const StatusKey& key);
   void WriteRouteStatuses();
   void LabelPods();
   void SetLeaderLabel(const std::string& pod, bool leads);
@@ -98,9 +103,10 @@ class Term final : public app::Outside,
   bool pods_ready_ = true;                                    // all of them have been
   std::map<ObjectKey, boost::json::value> rollout_statuses_;  // as last seen
   std::map<ObjectKey, RolloutMetadata> rollouts_;
-  std::map<model::RouteId, boost::json::object> routes_;  // as last seen, for their status
-  std::map<model::RouteId, uint64_t> route_generations_;  // in which what they say now came into force
-  std::map<ObjectKey, std::string> core_revisions_;       // that the engine has, of Rollouts with a workload
+  Routes routes_;
+  Refusals refusals_;
+  bool more_than_endpoints_ = false;                 // has changed since the last look at what is refused
+  std::map<ObjectKey, std::string> core_revisions_;  // that the engine has, of Rollouts with a workload
   boost::asio::steady_timer flush_timer_, label_timer_;
   bool flush_scheduled_ = false, ready_ = false, stopped_ = false;
   uint64_t failed_changes_ = 0;

@@ -35,8 +35,8 @@ class KindsTest : public RouteTest {
     ASSERT_TRUE(object.is_object());
     for (json::value& served : object.at("spec").at("versions").as_array())
       served.as_object()["served"] = served.at("name") == json::string_view(version);
-    admin_->Must(kubernetes::UpdateRequest({"apiextensions.k8s.io", "v1", "customresourcedefinitions"}, {"", crd},
-                                           object.get_object()));
+    admin_->Must(kubernetes::UpdateRequest({"apiextensions.k8s.io", "v1", "customresourcedefinitions"},
+                                           {"", crd}, object.get_object()));
   }
   /// An API server takes up to some seconds to serve what a CRD says.
   ::testing::AssertionResult WaitUntilServed(const Resource& resource, bool served) {
@@ -75,7 +75,8 @@ TEST_F(KindsTest, TheyComeAndGoWithTheirCrds) {
   ASSERT_NO_FATAL_FAILURE(ExpectSplit(vip_, {{"aaaa1", 50}, {"bbbb2", 50}}));
   ServeOnly("trafficsplits.split.smi-spec.io", "v1alpha3");
   ASSERT_TRUE(WaitUntilServed({"split.smi-spec.io", "v1alpha2", "trafficsplits"}, false));
-  ASSERT_NO_FATAL_FAILURE(ExpectSplit(vip_, {{"aaaa1", 50}, {"bbbb2", 50}})) << "the same objects in another version";
+  ASSERT_NO_FATAL_FAILURE(ExpectSplit(vip_, {{"aaaa1", 50}, {"bbbb2", 50}}))
+      << "the same objects in another version";
 }
 
 TEST_F(KindsTest, ATcpRouteInTheVersionThatIsServed) {
@@ -89,8 +90,11 @@ TEST_F(KindsTest, ATcpRouteInTheVersionThatIsServed) {
   ASSERT_NO_FATAL_FAILURE(ExpectSplit(vip_, {{"aaaa1", 60}, {"bbbb2", 40}}));
   // TCPRoute: connections to a backend without endpoints are rejected, by its weight.
   Scale("bbbb2", 0);
-  ASSERT_TRUE(Eventually([&] { return Try(0, vip_) == (Counts{{kubelet_->IdOf("aaaa1"), 60}, {255, 40}}); },
-                         [&] { return Show(Try(0, vip_)); }));
+  ASSERT_TRUE(Eventually(
+      [&] {
+        return Try(0, vip_) == (Counts{{kubelet_->IdOf("aaaa1"), 60}, {255, 40}});
+      },
+      [&] { return Show(Try(0, vip_)); }));
 }
 
 }  // namespace

@@ -14,7 +14,8 @@ class RouteTest : public DrivenTest {
   void SetUp() override {
     DrivenTest::SetUp();
     if (IsSkipped() || HasFatalFailure()) return;
-    if (!InstallGatewayApi()) GTEST_SKIP() << "found no CRDs of Gateway API; run tests/kubernetes/tools/build.sh";
+    if (!InstallGatewayApi())
+      GTEST_SKIP() << "found no CRDs of Gateway API; run tests/kubernetes/tools/build.sh";
   }
 
   /// Services checkout, checkout-stable and checkout-canary of two versions with a pod each; all runs.
@@ -32,12 +33,16 @@ class RouteTest : public DrivenTest {
     ASSERT_TRUE(WaitForPods("bbbb2", 1));
   }
 
-  static json::object ToService(const std::string& name) { return {{"kind", "Service"}, {"group", ""}, {"name", name}}; }
+  static json::object ToService(const std::string& name) {
+    return {{"kind", "Service"}, {"group", ""}, {"name", name}};
+  }
   static json::array Backends(int canary) {
     return {json::object{{"name", "checkout-stable"}, {"port", 80}, {"weight", 100 - canary}},
             json::object{{"name", "checkout-canary"}, {"port", 80}, {"weight", canary}}};
   }
-  static json::array RuleTo(json::array backends) { return {json::object{{"backendRefs", std::move(backends)}}}; }
+  static json::array RuleTo(json::array backends) {
+    return {json::object{{"backendRefs", std::move(backends)}}};
+  }
 
   void CreateRoute(const std::string& kind, const std::string& name, json::array parents, json::array rules,
                    const std::string& version = "v1", const std::string& in_namespace = "") {
@@ -55,12 +60,14 @@ class RouteTest : public DrivenTest {
     return admin_->Find(Routes(plural, version), {ns(), name});
   }
   /// GET, weights, PUT, as Argo Rollouts' plugin does; again where somebody was faster.
-  void Put(const std::string& plural, const std::string& name, const std::function<void(json::object&)>& change) {
+  void Put(const std::string& plural, const std::string& name,
+           const std::function<void(json::object&)>& change) {
     for (int attempt = 0; attempt < 10; ++attempt) {
       json::value route = Route(plural, name);
       ASSERT_TRUE(route.is_object()) << plural << " " << name;
       change(route.get_object());
-      const auto answer = admin_->Try(kubernetes::UpdateRequest(Routes(plural), {ns(), name}, route.get_object()));
+      const auto answer =
+          admin_->Try(kubernetes::UpdateRequest(Routes(plural), {ns(), name}, route.get_object()));
       if (answer.ok()) return;
       ASSERT_EQ(answer.status().code(), absl::StatusCode::kAborted) << answer.status();
     }
@@ -74,7 +81,8 @@ class RouteTest : public DrivenTest {
     });
   }
 
-  /// Of Weir's entry for the parent: "Accepted=True:Accepted@2 ResolvedRefs=True:ResolvedRefs@2"; empty: there is none.
+  /// Of Weir's entry for the parent: "Accepted=True:Accepted@2 ResolvedRefs=True:ResolvedRefs@2"; empty:
+  /// there is none.
   static std::string Verdict(const json::value& route, const std::string& parent = "checkout") {
     const json::value* entries = kubernetes::Find(route, {"status", "parents"});
     if (entries == nullptr || !entries->is_array()) return "";
@@ -83,7 +91,8 @@ class RouteTest : public DrivenTest {
       if (kubernetes::Text(entry, {"controllerName"}) != "weir.dev/controller") continue;
       if (kubernetes::Text(entry, {"parentRef", "name"}) != parent) continue;
       for (const json::value& condition : entry.at("conditions").as_array()) {
-        text += fmt::format("{}{}={}:{}@{}", text.empty() ? "" : " ", std::string(kubernetes::Text(condition, {"type"})),
+        text += fmt::format("{}{}={}:{}@{}", text.empty() ? "" : " ",
+                            std::string(kubernetes::Text(condition, {"type"})),
                             std::string(kubernetes::Text(condition, {"status"})),
                             std::string(kubernetes::Text(condition, {"reason"})),
                             condition.at("observedGeneration").to_number<int64_t>());
@@ -94,8 +103,9 @@ class RouteTest : public DrivenTest {
   static std::string Accepted(int generation) {
     return fmt::format("Accepted=True:Accepted@{0} ResolvedRefs=True:ResolvedRefs@{0}", generation);
   }
-  ::testing::AssertionResult WaitForVerdict(const std::string& plural, const std::string& name, const std::string& verdict,
-                                            const std::string& version = "v1", const std::string& parent = "checkout") {
+  ::testing::AssertionResult WaitForVerdict(const std::string& plural, const std::string& name,
+                                            const std::string& verdict, const std::string& version = "v1",
+                                            const std::string& parent = "checkout") {
     json::value route;
     return Eventually(
         [&] {
@@ -109,7 +119,8 @@ class RouteTest : public DrivenTest {
     const json::value route = Route(plural, name);
     for (const json::value& entry : route.at("status").at("parents").as_array()) {
       for (const json::value& condition : entry.at("conditions").as_array())
-        if (condition.at("type") == type) return std::string(kubernetes::Text(condition, {"message"}));
+        if (kubernetes::Text(condition, {"type"}) == type)
+          return std::string(kubernetes::Text(condition, {"message"}));
     }
     return "";
   }

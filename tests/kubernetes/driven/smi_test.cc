@@ -12,15 +12,18 @@ class SmiTest : public DrivenTest {
     if (!IsSkipped() && !HasFatalFailure()) InstallSmi();
   }
 
-  static Resource Splits(const std::string& version) { return {"split.smi-spec.io", version, "trafficsplits"}; }
+  static Resource Splits(const std::string& version) {
+    return {"split.smi-spec.io", version, "trafficsplits"};
+  }
 
   void CreateSplit(const std::string& version, const std::string& service, json::array backends,
                    const std::string& name = "checkout") {
-    admin_->Must(kubernetes::CreateRequest(Splits(version), ns(),
-                                           {{"apiVersion", "split.smi-spec.io/" + version},
-                                            {"kind", "TrafficSplit"},
-                                            {"metadata", {{"name", name}}},
-                                            {"spec", {{"service", service}, {"backends", std::move(backends)}}}}));
+    admin_->Must(
+        kubernetes::CreateRequest(Splits(version), ns(),
+                                  {{"apiVersion", "split.smi-spec.io/" + version},
+                                   {"kind", "TrafficSplit"},
+                                   {"metadata", {{"name", name}}},
+                                   {"spec", {{"service", service}, {"backends", std::move(backends)}}}}));
   }
 };
 
@@ -190,7 +193,8 @@ class RefusalTest : public SmiTest {
 
 TEST_F(RefusalTest, ARolloutComesBeforeATrafficSplit) {
   ApplyCheckout(1, "[{setWeight: 50}, {pause: {}}]");
-  plane().MustKubectl({"expose", "deployment/checkout", "-n", ns(), "--name=elsewhere", "--port=80", "--target-port=1"});
+  plane().MustKubectl(
+      {"expose", "deployment/checkout", "-n", ns(), "--name=elsewhere", "--port=80", "--target-port=1"});
   CreateSplit("v1alpha4", "checkout", One("elsewhere"));
   ASSERT_NO_FATAL_FAILURE(StartAll());
   ASSERT_TRUE(WaitForRollout(".status.phase", "Healthy"));
@@ -216,7 +220,8 @@ spec: {{service: nowhere, revision: v1, strategy: {{canary: {{steps: [{{setWeigh
 )",
                             ns()));
   ASSERT_NO_FATAL_FAILURE(StartAll());
-  ASSERT_TRUE(WaitForEvent("TrafficSplit", "unknown", "Warning Refused: spec.service: found the unknown Service"));
+  ASSERT_TRUE(
+      WaitForEvent("TrafficSplit", "unknown", "Warning Refused: spec.service: found the unknown Service"));
   ASSERT_TRUE(WaitForEvent("TrafficSplit", "matches", "Warning Refused: "));
   EXPECT_NE(Events("TrafficSplit", "matches").find("spec.matches"), std::string::npos);
   ASSERT_TRUE(WaitForEvent("Rollout", "lost", "Warning Refused: spec.service: found the unknown Service"));
@@ -226,9 +231,10 @@ spec: {{service: nowhere, revision: v1, strategy: {{canary: {{steps: [{{setWeigh
   ASSERT_TRUE(WaitForEvent("TrafficSplit", "unknown", "headless"));
   const std::string all = Events("TrafficSplit", "unknown");
   EXPECT_EQ(std::ranges::count(all, '\n'), 2) << all;
-  EXPECT_EQ(plane().MustKubectl({"get", "events", "-n", ns(), "--field-selector", "involvedObject.kind=TrafficSplit", "-o",
-                                 "jsonpath={.items[*].series.count}"}),
-            "")
+  EXPECT_EQ(
+      plane().MustKubectl({"get", "events", "-n", ns(), "--field-selector",
+                           "involvedObject.kind=TrafficSplit", "-o", "jsonpath={.items[*].series.count}"}),
+      "")
       << "no event is repeated";
 }
 
