@@ -228,18 +228,32 @@ spec: {{selector: {{app: checkout, rollouts-pod-template-hash: {2}}}, ports: [{{
     dialers_.clear();
   }
 
+  /// Clients dial on for a while, through whatever has just been changed.
+  void DialOn() {
+    for (auto& dialer : dialers_) {
+      const uint64_t from = dialer->dialled();
+      ASSERT_TRUE(Eventually([&] { return dialer->dialled() >= from + 50; }, [] { return "nobody dials"; }));
+    }
+  }
   /// Waits until a hundred connections of each node are divided like that, then nothing else may follow.
   void ExpectSplit(const SocketAddress& vip, const std::map<std::string, int>& by_version) {
     Counts wanted;
     for (const auto& [hash, count] : by_version)
       if (count > 0) wanted[hash == "proxy" ? kProxy : kubelet_->IdOf(hash)] = count;
-    for (auto& dialer : dialers_) dialer->Pause();
     Counts found;
     for (size_t node : {0U, 1U}) {
       // A client may find nobody while nothing is divided yet: counted as 255.
-      ASSERT_TRUE(Eventually([&] { return (found = Try(node, vip)) == wanted; }, [&] { return Show(found); }))
-          << "wanted: " << Show(wanted);
+      const auto divided = [&] {
+        DialOn();
+        for (auto& dialer : dialers_) dialer->Pause();
+        found = Try(node, vip);
+        const bool holds = found == wanted && Try(node, vip) == wanted;
+        for (auto& dialer : dialers_) dialer->Resume();
+        return holds;
+      };
+      ASSERT_TRUE(Eventually(divided, [&] { return Show(found); })) << "wanted: " << Show(wanted);
     }
+    for (auto& dialer : dialers_) dialer->Pause();
     for (size_t node : {0U, 1U}) EXPECT_EQ(Try(node, vip), wanted);
     for (auto& dialer : dialers_) dialer->Resume();
   }

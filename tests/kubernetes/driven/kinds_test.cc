@@ -31,12 +31,17 @@ class KindsTest : public RouteTest {
   }
   /// As an installation that is older, or newer: only that version.
   void ServeOnly(const std::string& crd, const std::string& version) {
-    json::value object = admin_->Find({"apiextensions.k8s.io", "v1", "customresourcedefinitions"}, {"", crd});
-    ASSERT_TRUE(object.is_object());
-    for (json::value& served : object.at("spec").at("versions").as_array())
-      served.as_object()["served"] = served.at("name") == json::string_view(version);
-    admin_->Must(kubernetes::UpdateRequest({"apiextensions.k8s.io", "v1", "customresourcedefinitions"},
-                                           {"", crd}, object.get_object()));
+    const Resource crds{"apiextensions.k8s.io", "v1", "customresourcedefinitions"};
+    ASSERT_TRUE(Eventually(
+        [&] {
+          json::value object = admin_->Find(crds, {"", crd});
+          if (!object.is_object()) return false;
+          for (json::value& served : object.at("spec").at("versions").as_array())
+            served.as_object()["served"] = served.at("name") == json::string_view(version);
+          // The API server itself writes its status meanwhile.
+          return admin_->Try(kubernetes::UpdateRequest(crds, {"", crd}, object.get_object())).ok();
+        },
+        [&] { return crd; }));
   }
   /// An API server takes up to some seconds to serve what a CRD says.
   ::testing::AssertionResult WaitUntilServed(const Resource& resource, bool served) {
@@ -69,11 +74,11 @@ TEST_F(KindsTest, TheyComeAndGoWithTheirCrds) {
 
   // Another installation serves another version.
   InstallSmi();
-  ServeOnly("trafficsplits.split.smi-spec.io", "v1alpha2");
+  ASSERT_NO_FATAL_FAILURE(ServeOnly("trafficsplits.split.smi-spec.io", "v1alpha2"));
   ASSERT_TRUE(WaitUntilServed({"split.smi-spec.io", "v1alpha2", "trafficsplits"}, true));
   CreateSplit(50, "v1alpha2");
   ASSERT_NO_FATAL_FAILURE(ExpectSplit(vip_, {{"aaaa1", 50}, {"bbbb2", 50}}));
-  ServeOnly("trafficsplits.split.smi-spec.io", "v1alpha3");
+  ASSERT_NO_FATAL_FAILURE(ServeOnly("trafficsplits.split.smi-spec.io", "v1alpha3"));
   ASSERT_TRUE(WaitUntilServed({"split.smi-spec.io", "v1alpha2", "trafficsplits"}, false));
   ASSERT_NO_FATAL_FAILURE(ExpectSplit(vip_, {{"aaaa1", 50}, {"bbbb2", 50}}))
       << "the same objects in another version";
@@ -82,7 +87,7 @@ TEST_F(KindsTest, TheyComeAndGoWithTheirCrds) {
 TEST_F(KindsTest, ATcpRouteInTheVersionThatIsServed) {
   ASSERT_NO_FATAL_FAILURE(Begin());
   if (!InstallGatewayApi({"tcproutes"})) GTEST_SKIP() << "found no CRDs of Gateway API";
-  ServeOnly("tcproutes.gateway.networking.k8s.io", "v1alpha2");
+  ASSERT_NO_FATAL_FAILURE(ServeOnly("tcproutes.gateway.networking.k8s.io", "v1alpha2"));
   ASSERT_TRUE(WaitUntilServed(Routes("tcproutes", "v1"), false));
   ASSERT_TRUE(WaitUntilServed(Routes("tcproutes", "v1alpha2"), true));
   CreateRoute("TCPRoute", "checkout", {ToService("checkout")}, RuleTo(Backends(40)), "v1alpha2");

@@ -125,6 +125,13 @@ class RouteTest : public DrivenTest {
     return "";
   }
 
+  /// Until so many of a hundred connections of that node go to the canary.
+  void WaitForNode(size_t node, int canary) {
+    const Counts wanted{{kubelet_->IdOf("aaaa1"), 100 - canary}, {kubelet_->IdOf("bbbb2"), canary}};
+    Counts found;
+    ASSERT_TRUE(Eventually([&] { return (found = Try(node, vip_)) == wanted; }, [&] { return Show(found); }));
+  }
+
   SocketAddress vip_;
 };
 
