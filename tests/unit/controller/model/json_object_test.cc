@@ -51,6 +51,19 @@ TEST(JsonObject, AWatchSaysTheKindItself) {
             (std::vector<Backend>{{"a", 500}, {"b", 1000}, {"c", 1500}}));
 }
 
+// What Argo Rollouts writes in v1alpha1 comes out of a CRD without conversion as it is, in whatever version
+// it is read.
+TEST(JsonObject, AWeightThatIsAStringIsAQuantityInEveryVersion) {
+  for (const char* version : {"v1alpha1", "v1alpha2", "v1alpha3", "v1alpha4"}) {
+    const auto object = Read(R"({"metadata": {"name": "web"}, "spec": {"service": "a", "backends": [
+        {"service": "a", "weight": "80"}, {"service": "b", "weight": "20"}, {"service": "c", "weight": 7}]}})",
+                             std::string("split.smi-spec.io/") + version, "TrafficSplit");
+    ASSERT_TRUE(object.ok()) << version << ": " << object.status();
+    EXPECT_EQ(std::get<TrafficSplit>(*object).backends,
+              (std::vector<Backend>{{"a", 80}, {"b", 20}, {"c", 7}}));
+  }
+}
+
 TEST(JsonObject, ErrorsNameTheObjectAndTheField) {
   const auto object = Read(R"({"metadata": {"name": "web", "namespace": "shop"},
       "spec": {"clusterIP": "10.96.0.1", "ports": [{"port": "80"}, {"name": "b", "port": 0}]}})");
