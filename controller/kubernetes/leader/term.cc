@@ -301,6 +301,7 @@ Status Term::Feed(const ObjectKey& rollout, const engine::Event& event) {
 
 void Term::WantRevision(const ObjectKey& rollout, const std::string& revision) {
   catalog_.SetRevision(rollout, revision);
+  more_than_endpoints_ = true;
   FlushSoon(milliseconds(0));
 }
 

@@ -228,6 +228,14 @@ TEST_F(RouteTest, OfTwoRoutesTheOlderHasThePort) {
   ASSERT_TRUE(WaitForVerdict("tcproutes", "aa-younger",
                              "Accepted=False:Conflicted@1 ResolvedRefs=True:ResolvedRefs@1"));
   ASSERT_NO_FATAL_FAILURE(ExpectSplit(vip_, {{"aaaa1", 90}, {"bbbb2", 10}}));
+
+  // The Service goes, and comes again.
+  admin_->Must(kubernetes::DeleteRequest(kServices, {ns(), "checkout"}));
+  ASSERT_TRUE(WaitForVerdict("httproutes", "checkout",
+                             "Accepted=False:NoMatchingParent@1 ResolvedRefs=True:ResolvedRefs@1"));
+  ServiceOf("checkout", "aaaa1");
+  ASSERT_TRUE(WaitForVerdict("httproutes", "checkout", Accepted(1)));
+  ASSERT_NO_FATAL_FAILURE(ExpectSplit(VipOf("checkout"), {{"aaaa1", 90}, {"bbbb2", 10}}));
 }
 
 }  // namespace

@@ -25,6 +25,48 @@ class SmiTest : public DrivenTest {
                                    {"metadata", {{"name", name}}},
                                    {"spec", {{"service", service}, {"backends", std::move(backends)}}}}));
   }
+
+  void Deploy(const std::string& name, int replicas, const std::string& image) {
+    plane().Apply(fmt::format(R"(
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {1}, namespace: {0}}}
+spec:
+  replicas: {2}
+  selector: {{matchLabels: {{app: {1}}}}}
+  strategy: {{rollingUpdate: {{maxUnavailable: 0}}}}
+  template:
+    metadata: {{labels: {{app: {1}}}}}
+    spec: {{containers: [{{name: web, image: "{3}", ports: [{{containerPort: 8080}}]}}]}}
+)",
+                              ns(), name, replicas, image));
+  }
+  void Serve(const std::string& service, const std::string& app) {
+    plane().Apply(fmt::format(R"(
+apiVersion: v1
+kind: Service
+metadata: {{name: {1}, namespace: {0}}}
+spec: {{selector: {{app: {2}}}, ports: [{{name: http, port: 80, targetPort: 8080}}]}}
+)",
+                              ns(), service, app));
+  }
+  /// Of the ReplicaSet with that image, once so many pods of it are ready.
+  std::string HashOf(const std::string& app, const std::string& image, int ready) {
+    std::string hash;
+    EXPECT_TRUE(Eventually(
+        [&] {
+          const std::string text = plane().MustKubectl(
+              {"get", "replicasets", "-n", ns(), "-l", "app=" + app, "-o",
+               R"(jsonpath={range .items[*]}{.spec.template.spec.containers[0].image} {.status.readyReplicas} {.metadata.labels.pod-template-hash}{"\n"}{end})"});
+          const std::string wanted = fmt::format("{} {} ", image, ready);
+          const size_t at = text.find(wanted);
+          if (at == std::string::npos) return false;
+          hash = text.substr(at + wanted.size(), text.find('\n', at) - at - wanted.size());
+          return true;
+        },
+        [&] { return app + " " + image; }));
+    return hash;
+  }
 };
 
 class ArgoTest : public SmiTest {
@@ -100,30 +142,6 @@ TEST_F(ArgoTest, SelectorsAndWeightsInEitherOrder) {
 
 class FlaggerTest : public SmiTest {
  protected:
-  void Deploy(const std::string& name, int replicas, const std::string& image) {
-    plane().Apply(fmt::format(R"(
-apiVersion: apps/v1
-kind: Deployment
-metadata: {{name: {1}, namespace: {0}}}
-spec:
-  replicas: {2}
-  selector: {{matchLabels: {{app: {1}}}}}
-  strategy: {{rollingUpdate: {{maxUnavailable: 0}}}}
-  template:
-    metadata: {{labels: {{app: {1}}}}}
-    spec: {{containers: [{{name: web, image: "{3}", ports: [{{containerPort: 8080}}]}}]}}
-)",
-                              ns(), name, replicas, image));
-  }
-  void Serve(const std::string& service, const std::string& app) {
-    plane().Apply(fmt::format(R"(
-apiVersion: v1
-kind: Service
-metadata: {{name: {1}, namespace: {0}}}
-spec: {{selector: {{app: {2}}}, ports: [{{name: http, port: 80, targetPort: 8080}}]}}
-)",
-                              ns(), service, app));
-  }
   void SetWeight(int canary) {
     admin_->Must(kubernetes::MergePatchRequest(Splits("v1alpha2"), {ns(), "checkout"},
                                                {{"spec", {{"backends", Backends(canary)}}}}));
@@ -131,23 +149,6 @@ spec: {{selector: {{app: {2}}}, ports: [{{name: http, port: 80, targetPort: 8080
   static json::array Backends(int canary) {
     return {json::object{{"service", "checkout-canary"}, {"weight", canary}},
             json::object{{"service", "checkout-primary"}, {"weight", 100 - canary}}};
-  }
-  /// Of the ReplicaSet with that image, once so many pods of it are ready.
-  std::string HashOf(const std::string& app, const std::string& image, int ready) {
-    std::string hash;
-    EXPECT_TRUE(Eventually(
-        [&] {
-          const std::string text = plane().MustKubectl(
-              {"get", "replicasets", "-n", ns(), "-l", "app=" + app, "-o",
-               R"(jsonpath={range .items[*]}{.spec.template.spec.containers[0].image} {.status.readyReplicas} {.metadata.labels.pod-template-hash}{"\n"}{end})"});
-          const std::string wanted = fmt::format("{} {} ", image, ready);
-          const size_t at = text.find(wanted);
-          if (at == std::string::npos) return false;
-          hash = text.substr(at + wanted.size(), text.find('\n', at) - at - wanted.size());
-          return true;
-        },
-        [&] { return app + " " + image; }));
-    return hash;
   }
 };
 
@@ -193,8 +194,8 @@ class RefusalTest : public SmiTest {
 
 TEST_F(RefusalTest, ARolloutComesBeforeATrafficSplit) {
   ApplyCheckout(1, "[{setWeight: 50}, {pause: {}}]");
-  plane().MustKubectl(
-      {"expose", "deployment/checkout", "-n", ns(), "--name=elsewhere", "--port=80", "--target-port=1"});
+  Deploy("elsewhere", 1, "other:1");
+  Serve("elsewhere", "elsewhere");
   CreateSplit("v1alpha4", "checkout", One("elsewhere"));
   ASSERT_NO_FATAL_FAILURE(StartAll());
   ASSERT_TRUE(WaitForRollout(".status.phase", "Healthy"));
@@ -203,6 +204,13 @@ TEST_F(RefusalTest, ARolloutComesBeforeATrafficSplit) {
   EXPECT_NE(Events("TrafficSplit", "checkout").find("which Rollout " + ns() + "/checkout divides already"),
             std::string::npos)
       << Events("TrafficSplit", "checkout");
+
+  // When the Rollout goes it is the TrafficSplit's turn, without a gap.
+  const std::string other = HashOf("elsewhere", "other:1", 1);
+  StartDialling(Vip());
+  plane().MustKubectl({"delete", "-n", ns(), "rollouts.weir.dev/checkout", "--timeout=60s"});
+  ASSERT_NO_FATAL_FAILURE(ExpectSplit(Vip(), {{other, 100}}));
+  StopDialling();
 }
 
 TEST_F(RefusalTest, EveryRefusalIsAnEventOncePerReason) {
