@@ -93,7 +93,8 @@ void Statuses::OnWritten(const StatusKey& key, const Result<Response>& answer) {
     if (const json::value* status = Find(answer->body, {"status"})) Seen(key, *status);
   } else if (answer.status().code() == absl::StatusCode::kNotFound) {
     Forget(key);
-  } else if (answer.status().code() != absl::StatusCode::kAborted) {  // else somebody has written: the watch brings it
+  } else if (answer.status().code() !=
+             absl::StatusCode::kAborted) {  // else somebody has written: the watch brings it
     if (counters_.failed++ % 100 == 0)
       LogWarn("a status could not be written",
               {{"object", model::ToString(key.key)}, {"error", answer.status()}});

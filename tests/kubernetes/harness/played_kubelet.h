@@ -1,7 +1,7 @@
 // Plays scheduler and kubelet: every pod gets a node and an address of the pod network 10.244.0.0/16, a real
 // server listens there that names the pod's revision, and then the pod is Ready. A pod that is deleted serves
-// for as long as it is given, then it is gone. Pods without a revision (those of Weir itself, whose programs the test starts)
-// are only looked at.
+// for as long as it is given, then it is gone. Pods without a revision (those of Weir itself, whose programs
+// the test starts) are only looked at.
 #pragma once
 
 #include <atomic>
