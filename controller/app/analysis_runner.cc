@@ -197,8 +197,8 @@ void AnalysisRunner::ReadWindows() {
     if (analysis::Completed(entry.record.run.phase) || !HasWeir(entry.record.run)) continue;
     const auto rollout = host_.Objects().rollouts.find(id.first);
     if (rollout == host_.Objects().rollouts.end()) continue;
-    const auto read = [&](WindowReader& windows, telemetry::Second end) {
-      return windows.Read(cluster_, rollout->second, entry.record.stable, entry.record.canary, end);
+    const auto read = [&, &record = entry.record](WindowReader& windows, telemetry::Second end) {
+      return windows.Read(cluster_, rollout->second, record.stable, record.canary, end);
     };
     for (const auto& window : read(entry.windows, settled)) Feed(id, entry, analysis::WindowObserved{window});
     // Seconds that are not over: what is bad enough already waits for nobody's report. What is not is read

@@ -206,7 +206,7 @@ void App::OnNote(const ObjectKey& rollout, const std::string& text) {
 }
 
 Status App::OnFinished(const ObjectKey& rollout, const engine::AnalysisFinished& event) {
-  const Status status = core_.Feed(rollout, event);
+  Status status = core_.Feed(rollout, event);
   if (status.code() == absl::StatusCode::kNotFound) return OkStatus();  // nobody waits any more
   if (!status.ok()) store_error_ = Message(status);
   return status;

@@ -158,7 +158,7 @@ Status ClusterStore::LoadRuns(store::Contents& contents) {
 }
 
 Status ClusterStore::Commit(const store::Batch& batch) {
-  const Status status = Write(batch);
+  Status status = Write(batch);
   // weirctl takes these two for news about the controller itself.
   if (status.code() != absl::StatusCode::kUnavailable && status.code() != absl::StatusCode::kDeadlineExceeded)
     return status;
