@@ -14,6 +14,7 @@ using std::chrono::milliseconds;
 
 constexpr std::string_view kFinalizer = "weir.dev/workload";
 constexpr milliseconds kAgain{1000};
+constexpr int kTries = 20;  // of one plan, where others write the same Deployment
 /// Agents tell of open connections each second while weights divide, and for 5 s after: after two rounds what
 /// they say is about the new weights.
 constexpr milliseconds kLeastLeave{2500};
@@ -46,6 +47,8 @@ bool SamePlan(Deployment planned, json::object present) {
   const auto read = ReadDeployment(present);
   if (!read.ok()) return false;
   planned.resource_version = read->resource_version;
+  planned.generation = read->generation;  // annotations count as well: what else changed is compared
+  planned.observed_generation = read->observed_generation;
   return planned == *read;
 }
 
@@ -230,7 +233,7 @@ void Workloads::Look(const ObjectKey& key) {
   if (facts.leaving_may_go) plan = PlanWorkload(facts);
   Say(key, plan);
   if (!plan.revision.empty()) return host_.WantRevision(key, plan.revision);  // its change brings us back
-  if (plan.write && HoldFinalizer(key)) Write(key, *facts.deployment, *plan.write);
+  if (plan.write && HoldFinalizer(key)) Write(key, *facts.deployment, *plan.write, kTries);
 }
 
 /// The Rollout is being deleted: nobody dials the canary any more, then its Deployment is the user's again.
@@ -249,7 +252,7 @@ void Workloads::GiveBack(const ObjectKey& key, const RolloutMetadata& metadata) 
     }
     const WorkloadFacts facts = FactsOf(key, *object);
     if (const WorkloadPlan plan = PlanGivingBack(facts); plan.write)
-      return Write(key, *facts.deployment, *plan.write);
+      return Write(key, *facts.deployment, *plan.write, kTries);
   }
   std::vector<std::string> finalizers = metadata.finalizers;
   std::erase(finalizers, kFinalizer);
@@ -289,7 +292,8 @@ void Workloads::WriteFinalizers(const ObjectKey& key, std::vector<std::string> f
             });
 }
 
-void Workloads::Write(const ObjectKey& key, const Deployment& deployment, const WorkloadWrite& write) {
+void Workloads::Write(const ObjectKey& key, const Deployment& deployment, const WorkloadWrite& write,
+                      int tries) {
   writing_.insert(key);
   const auto guard = [this, alive = std::weak_ptr<bool>(alive_)](auto then) {
     return [alive, then](Result<Response> answer) {
@@ -297,40 +301,44 @@ void Workloads::Write(const ObjectKey& key, const Deployment& deployment, const 
     };
   };
   api_.Send(GetRequest(Deployments(), deployment.key),
-            guard([this, guard, key, write, planned = deployment](Result<Response> answer) {
+            guard([this, guard, key, write, tries, planned = deployment](Result<Response> answer) {
               if (!answer.ok()) return Done(key, answer.status(), "the Deployment could not be read");
               json::object present = answer->body.get_object();
               // Somebody was faster than the watch: the plan was made for another one.
               if (!SamePlan(planned, present)) return Done(key, OkStatus(), "");
-              const std::string version(ResourceVersionOf(present));
-              if (write.template_of.empty()) return Put(key, version, write, std::move(present), nullptr);
+              if (write.template_of.empty())
+                return Put(key, planned, write, tries, std::move(present), nullptr);
               api_.Send(GetRequest(ReplicaSets(), {key.ns, write.template_of}),
-                        guard([this, key, write, version, present](Result<Response> set) {
+                        guard([this, key, write, tries, planned, present](Result<Response> set) {
                           if (!set.ok()) return Done(key, set.status(), "the ReplicaSet could not be read");
                           const json::value* pod_template = Find(set->body, {"spec", "template"});
                           if (pod_template == nullptr)
                             return Done(key, Error(absl::StatusCode::kDataLoss, "spec.template is missing"),
                                         "the ReplicaSet");
-                          Put(key, version, write, present, *pod_template);
+                          Put(key, planned, write, tries, present, *pod_template);
                         }));
             }));
 }
 
-void Workloads::Put(const ObjectKey& key, const std::string& version, const WorkloadWrite& write,
+/// A conflict is tried again at once: the watch's news of somebody who writes all the time comes just when
+/// the next write is due.
+void Workloads::Put(const ObjectKey& key, const Deployment& planned, const WorkloadWrite& write, int tries,
                     json::object deployment, const json::value& pod_template) {
-  Edit(write, pod_template, deployment);
-  const ObjectKey name = KeyOf(deployment);
-  deployment["metadata"].get_object()["resourceVersion"] = version;
-  api_.Send(UpdateRequest(Deployments(), name, deployment), [this, alive = std::weak_ptr<bool>(alive_), key,
-                                                             name, write](const Result<Response>& answer) {
-    if (alive.expired()) return;
-    if (answer.ok()) {
-      LogInfo("Deployment written", {{"deployment", model::ToString(name)}, {"what", Describe(write)}});
-      host_.RecordEvent(key, EventType::kNormal, "DeploymentWritten",
-                        fmt::format("Deployment {}: {}", name.name, Describe(write)));
-    }
-    Done(key, answer.status(), fmt::format("Deployment {} could not be written", model::ToString(name)));
-  });
+  Edit(write, pod_template, deployment);  // its resourceVersion is the one that was read
+  api_.Send(UpdateRequest(Deployments(), planned.key, deployment),
+            [this, alive = std::weak_ptr<bool>(alive_), key, planned, write,
+             tries](const Result<Response>& answer) {
+              if (alive.expired()) return;
+              if (answer.status().code() == absl::StatusCode::kAborted && tries > 1 && !stopped_)
+                return Write(key, planned, write, tries - 1);
+              const std::string name = model::ToString(planned.key);
+              if (answer.ok()) {
+                LogInfo("Deployment written", {{"deployment", name}, {"what", Describe(write)}});
+                host_.RecordEvent(key, EventType::kNormal, "DeploymentWritten",
+                                  fmt::format("Deployment {}: {}", planned.key.name, Describe(write)));
+              }
+              Done(key, answer.status(), fmt::format("Deployment {} could not be written", name));
+            });
 }
 
 /// What failed is tried again. What was written, by Weir or by somebody faster, is planned anew when the

@@ -81,8 +81,8 @@ class Workloads {
   void Say(const ObjectKey& rollout, const WorkloadPlan& plan);
   bool HoldFinalizer(const ObjectKey& rollout);
   void WriteFinalizers(const ObjectKey& rollout, std::vector<std::string> finalizers);
-  void Write(const ObjectKey& rollout, const Deployment& deployment, const WorkloadWrite& write);
-  void Put(const ObjectKey& rollout, const std::string& resource_version, const WorkloadWrite& write,
+  void Write(const ObjectKey& rollout, const Deployment& deployment, const WorkloadWrite& write, int tries);
+  void Put(const ObjectKey& rollout, const Deployment& planned, const WorkloadWrite& write, int tries,
            boost::json::object deployment, const boost::json::value& pod_template);
   void Done(const ObjectKey& rollout, const Status& status, const std::string& what);
   void RolloutsOf(const ObjectKey& deployment);

@@ -66,6 +66,7 @@ TEST_F(DisorderTest, SomebodyElseWritesAllTheTime) {
   std::thread other([&] {
     Admin admin(plane());
     for (int i = 0; !stop; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));  // else the Deployment controller starves
       for (const auto& resource : {kubernetes::Resource{"apps", "v1", "deployments"},
                                    kubernetes::Resource{"weir.dev", "v1alpha1", "rollouts"}}) {
         const json::object patch{{"metadata", {{"annotations", {{"example.com/tick", std::to_string(i)}}}}}};
