@@ -51,10 +51,16 @@ const compiler::Frontends& FrontendsOf(const std::map<ObjectKey, compiler::Front
   return found == frontends.end() ? kNone : found->second;
 }
 
-// Acknowledgements are observed anew after a restart; all else must outlive it.
-bool SameButForAcks(const RolloutEntry& a, const RolloutEntry& b) {
+// Acknowledgements and endpoints are observed anew after a restart; all else must outlive it. That every node
+// holds weights which are stored leads to nothing by itself, and is found again: thousands of rollouts would
+// be written whenever a node comes or goes.
+bool SameButForWhatIsObserved(const RolloutEntry& a, const RolloutEntry& b) {
   engine::State state = a.state;
   state.acks = b.state.acks;
+  state.ready = b.state.ready;
+  const bool published =
+      state.delivery != engine::Delivery::kNone && b.state.delivery != engine::Delivery::kNone;
+  if (published) state.delivery = b.state.delivery;
   return state == b.state && a.weights == b.weights;
 }
 
@@ -332,7 +338,7 @@ Status Core::Commit(Transaction transaction) {
     auto present = rollouts_.find(key);
     if (!entry) {
       batch.states[{key.ns, key.name}] = std::nullopt;
-    } else if (present == rollouts_.end() || !SameButForAcks(present->second, *entry)) {
+    } else if (present == rollouts_.end() || !SameButForWhatIsObserved(present->second, *entry)) {
       Notify(key, *entry);
       entry->updated = now;
       batch.states[{key.ns, key.name}] = ToStored(*entry);

@@ -225,6 +225,11 @@ apiVersion: weir.dev/v1alpha1
 kind: Rollout
 metadata: {{name: lost, namespace: {0}}}
 spec: {{service: nowhere, revision: v1, strategy: {{canary: {{steps: [{{setWeight: 50}}]}}}}}}
+---
+apiVersion: weir.dev/v1alpha1
+kind: AnalysisTemplate
+metadata: {{name: broken, namespace: {0}}}
+spec: {{metrics: [{{name: m, successCondition: "result[", provider: {{prometheus: {{address: "http://p:9090", query: up}}}}}}]}}
 )",
                             ns()));
   ASSERT_NO_FATAL_FAILURE(StartAll());
@@ -233,6 +238,8 @@ spec: {{service: nowhere, revision: v1, strategy: {{canary: {{steps: [{{setWeigh
   ASSERT_TRUE(WaitForEvent("TrafficSplit", "matches", "Warning Refused: "));
   EXPECT_NE(Events("TrafficSplit", "matches").find("spec.matches"), std::string::npos);
   ASSERT_TRUE(WaitForEvent("Rollout", "lost", "Warning Refused: spec.service: found the unknown Service"));
+
+  ASSERT_TRUE(WaitForEvent("AnalysisTemplate", "broken", "spec.metrics[0].successCondition"));
 
   // Another reason is told as well; what happens elsewhere is no reason to tell the same again.
   plane().MustKubectl({"create", "service", "clusterip", "nowhere", "-n", ns(), "--clusterip=None"});

@@ -16,7 +16,7 @@ namespace weir::analysis {
 namespace {
 
 #ifdef WEIR_FULL_SIMULATION
-constexpr int kRuns = 600, kLatencyRuns = 60;
+constexpr int kRuns = 2000, kLatencyRuns = 200;
 #else
 constexpr int kRuns = 150, kLatencyRuns = 10;
 #endif

@@ -214,7 +214,11 @@ TEST_F(CoreTest, ARestartAfterAnyCommitGoesOnUnderTheSameNumber) {
     const std::string weights = Weights();
     const uint64_t generation = core->generation();
     const auto wake = core->NextWake();
+    const bool held = State().delivery == engine::Delivery::kAcked;
     Start();
+    if (held) {  // the nodes come back, and say so again
+      ASSERT_TRUE(AckAll().ok());
+    }
     EXPECT_EQ(Weights(), weights);
     EXPECT_EQ(core->generation(), generation);
     if (pausing) {
@@ -296,6 +300,28 @@ TEST_F(CoreTest, SkipBeyondOnlyGoesForwardAndDoesNotBelieveTheAbsurd) {
   ASSERT_TRUE(core->SkipBeyond(7).ok());
   ASSERT_TRUE(core->SkipBeyond(~uint64_t{0}).ok());
   EXPECT_EQ(core->generation(), 42u);
+}
+
+TEST_F(CoreTest, WhatIsObservedAnewIsNotWritten) {
+  PutCheckout();
+  store.commits = 0;
+  const auto states = store.contents.states;
+  ASSERT_TRUE(AckAll().ok());
+  EXPECT_EQ(State().delivery, engine::Delivery::kAcked);
+  ASSERT_TRUE(Put({SliceYaml("v2", "127.0.1.9")}).ok());
+  engine::AcksObserved gone;
+  gone.acks = {.generation = State().generation, .desired = 2, .acked = 1};
+  ASSERT_TRUE(core->Feed(kCheckout, gone).ok());
+  EXPECT_EQ(store.contents.states, states);
+  // A process that takes it up finds all of it again, and goes on.
+  Start();
+  engine::AcksObserved all;
+  all.acks = {.generation = State().generation, .desired = 1, .acked = 1};
+  ASSERT_TRUE(core->Feed(kCheckout, all).ok());
+  EXPECT_EQ(State().delivery, engine::Delivery::kAcked);
+  EXPECT_EQ(State().ready.at("v2"), 1U);
+  ASSERT_TRUE(Put({RolloutYaml("v2")}).ok());
+  EXPECT_NE(store.contents.states, states);
 }
 
 // Its Service is gone for a while. As a new rollout it would make its canary stable at once.
