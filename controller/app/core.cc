@@ -168,6 +168,13 @@ Status Core::Restart() {
   return OkStatus();
 }
 
+const RolloutEntry* Core::FindEntry(const ObjectKey& rollout) const {
+  for (const auto* entries : {&rollouts_, &parked_}) {
+    if (const auto found = entries->find(rollout); found != entries->end()) return &found->second;
+  }
+  return nullptr;
+}
+
 RolloutEntry* Core::EntryOf(Transaction& transaction, const ObjectKey& key) const {
   auto staged = transaction.rollouts.find(key);
   if (staged == transaction.rollouts.end()) {

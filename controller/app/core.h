@@ -103,6 +103,8 @@ class Core {
   /// In a cluster a Rollout that is refused for a while (its Service is gone) is no object then, but goes on
   /// where it was when it is one again. This one was deleted: the next of its name begins anew.
   void ForgetRollout(const ObjectKey& rollout) { parked_.erase(rollout); }
+  /// At work, or parked; nullptr: neither.
+  const RolloutEntry* FindEntry(const ObjectKey& rollout) const;
 
   /// What Load found of analysis runs; once.
   std::map<store::RunKey, std::string> TakeStoredRuns() { return std::exchange(stored_runs_, {}); }

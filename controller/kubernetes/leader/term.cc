@@ -40,19 +40,22 @@ RolloutMetadata MetadataOf(const json::object& object) {
   return metadata;
 }
 
-/// `later` after `earlier`, as one change.
+/// `later` after `earlier`, as one change. Mostly there is no earlier one.
 void Merge(const model::AdmissionChanges& later, app::ObjectChanges& earlier) {
+  const bool alone = earlier.puts.empty();
   for (const model::ObjectId& id : later.removals) {
-    std::erase_if(earlier.puts, [&](const auto& put) {
-      return model::KindOf(put.first) == id.kind && model::KeyOf(put.first) == id.key;
-    });
+    if (!alone)
+      std::erase_if(earlier.puts, [&](const auto& put) {
+        return model::KindOf(put.first) == id.kind && model::KeyOf(put.first) == id.key;
+      });
     earlier.removals.emplace_back(id.kind, id.key);
   }
   for (const model::Object& object : later.puts) {
-    std::erase_if(earlier.puts, [&](const auto& put) {
-      return model::KindOf(put.first) == model::KindOf(object) &&
-             model::KeyOf(put.first) == model::KeyOf(object);
-    });
+    if (!alone)
+      std::erase_if(earlier.puts, [&](const auto& put) {
+        return model::KindOf(put.first) == model::KindOf(object) &&
+               model::KeyOf(put.first) == model::KeyOf(object);
+      });
     earlier.puts.emplace_back(object, "");
   }
 }
@@ -205,9 +208,8 @@ void Term::WatchPods() {
 void Term::Flush() {
   WatchPods();
   if (!pods_ready_) return;  // its coming flushes
-  Merge(catalog_.Take(), pending_);
-  if (!app_) {
-    pending_ = {};  // it begins with all that is admitted
+  const model::AdmissionChanges changes = catalog_.Take();
+  if (!app_) {  // it begins with all that is admitted
     if (const Status status = StartApp(); !status.ok()) {
       if (std::exchange(start_error_, Message(status)) != Message(status))
         LogError("the controller could not begin to lead; it tries again each second", {{"error", status}});
@@ -215,6 +217,7 @@ void Term::Flush() {
     }
     return;
   }
+  Merge(changes, pending_);
   if (pending_.puts.empty() && pending_.removals.empty()) return TakeRefusals();
   const Status status = app_->core().Change(pending_);
   if (!status.ok() && status.code() != absl::StatusCode::kInvalidArgument) {
@@ -289,10 +292,13 @@ const model::Rollout* Term::FindRollout(const ObjectKey& key) const {
   return found == rollouts.end() ? nullptr : &found->second;
 }
 
+const model::Rollout* Term::FindWritten(const ObjectKey& key) const {
+  const auto found = catalog_.rollouts().find(key);
+  return found == catalog_.rollouts().end() ? nullptr : &found->second;
+}
+
 const app::RolloutEntry* Term::FindEntry(const ObjectKey& key) const {
-  if (!app_) return nullptr;
-  const auto found = app_->core().rollouts().find(key);
-  return found == app_->core().rollouts().end() ? nullptr : &found->second;
+  return app_ ? app_->core().FindEntry(key) : nullptr;
 }
 
 Status Term::Feed(const ObjectKey& rollout, const engine::Event& event) {

@@ -64,6 +64,7 @@ class Term final : public app::Outside,
   void OnReady() override;
   // Workloads::Host
   const model::Rollout* FindRollout(const ObjectKey& key) const override;
+  const model::Rollout* FindWritten(const ObjectKey& key) const override;
   const app::RolloutEntry* FindEntry(const ObjectKey& key) const override;
   Status Feed(const ObjectKey& rollout, const engine::Event& event) override;
   void WantRevision(const ObjectKey& rollout, const std::string& revision) override;

@@ -239,10 +239,11 @@ void Workloads::Look(const ObjectKey& key) {
 /// The Rollout is being deleted: nobody dials the canary any more, then its Deployment is the user's again.
 void Workloads::GiveBack(const ObjectKey& key, const RolloutMetadata& metadata) {
   if (std::ranges::find(metadata.finalizers, kFinalizer) == metadata.finalizers.end()) return;
-  const model::Rollout* object = host_.FindRollout(key);
+  const model::Rollout* object = host_.FindWritten(key);
   const app::RolloutEntry* entry = host_.FindEntry(key);
   if (object != nullptr && object->workload) {
-    if (entry != nullptr && !entry->state.canary.empty()) {
+    // One that is refused, as its Service is gone too, divides nothing.
+    if (host_.FindRollout(key) != nullptr && entry != nullptr && !entry->state.canary.empty()) {
       if (!entry->state.aborted) {
         const Status status = host_.Feed(key, engine::Abort{});
         if (!status.ok()) return Done(key, status, "the rollout could not be aborted before its end");

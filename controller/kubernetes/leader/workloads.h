@@ -37,8 +37,11 @@ class Workloads {
   class Host {
    public:
     virtual ~Host() = default;
-    /// nullptr: there is none.
+    /// At work; nullptr: there is none, or it is refused.
     virtual const model::Rollout* FindRollout(const ObjectKey& key) const = 0;
+    /// As it is written, refused or not; nullptr: there is none that can be read.
+    virtual const model::Rollout* FindWritten(const ObjectKey& key) const = 0;
+    /// Also of one that is refused at the moment.
     virtual const app::RolloutEntry* FindEntry(const ObjectKey& key) const = 0;
     virtual Status Feed(const ObjectKey& rollout, const engine::Event& event) = 0;
     /// The revision a Rollout's Deployment has now is what it wants.

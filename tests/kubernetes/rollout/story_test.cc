@@ -171,6 +171,22 @@ TEST_F(StoryTest, EverythingIsGivenBackWithTheRollout) {
   EXPECT_EQ(kubelet_->Pods(stable_), 3U);
 }
 
+// Everything but the Deployment is deleted at once: the Rollout is refused by then, and its Deployment given
+// back all the same.
+TEST_F(StoryTest, ItIsGivenBackWhenTheServiceWentFirst) {
+  ASSERT_NO_FATAL_FAILURE(Begin(3, "[{setWeight: 34}, {pause: {}}]"));
+  SetImage("checkout:2");
+  ASSERT_TRUE(WaitForRollout(".status.phase", "Paused"));
+  const std::string canary = RolloutField(".status.canaryRevision");
+  plane().MustKubectl({"delete", "-n", ns(), "service/checkout"});
+  ASSERT_TRUE(WaitForMessage("unknown Service"));
+  plane().MustKubectl({"delete", "-n", ns(), "rollouts.weir.dev/checkout", "--timeout=60s"});
+  EXPECT_EQ(Get("deployment/checkout", ".spec.paused"), "");
+  EXPECT_EQ(Get("deployment/checkout", ".spec.minReadySeconds"), "");
+  EXPECT_EQ(Get("deployment/checkout", ".spec.template.spec.containers[0].image"), "checkout:1");
+  ASSERT_TRUE(WaitForPods(canary, 0));
+}
+
 TEST_F(StoryTest, ADeploymentThatCannotBeLedIsRefusedWithTheReason) {
   ApplyCheckout(1, "[{setWeight: 50}]");
   plane().MustKubectl({"patch", "-n", ns(), "deployment/checkout", "--type=json", "-p",
