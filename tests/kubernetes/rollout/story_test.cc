@@ -257,6 +257,49 @@ spec: {{selector: {{app: checkout}}, ports: [{{name: http, port: 80, targetPort:
   ASSERT_TRUE(WaitForHold());
 }
 
+// Where Argo's CRD is installed its templates are read, unchanged.
+TEST_F(StoryTest, ArgosTemplatesAreRead) {
+  Process where({WEIR_TOOLS_BUILD, "--where"});
+  if (where.Wait() != 0) {
+    if (std::getenv("WEIR_REQUIRE_KUBERNETES") == nullptr)
+      GTEST_SKIP() << "found no CRDs of Argo Rollouts; run " WEIR_TOOLS_BUILD;
+    FAIL() << "found no CRDs of Argo Rollouts; run " WEIR_TOOLS_BUILD;
+  }
+  const std::string crd =
+      where.seen.substr(0, where.seen.find('\n')) + "/crds/argo-rollouts/analysis-template-crd.yaml";
+  plane().MustKubectl({"apply", "--server-side", "-f", crd});
+  plane().MustKubectl(
+      {"wait", "--for=condition=Established", "--timeout=30s", "crd/analysistemplates.argoproj.io"});
+  plane().Apply(fmt::format(R"(
+apiVersion: argoproj.io/v1alpha1
+kind: AnalysisTemplate
+metadata: {{name: never, namespace: {}}}
+spec:
+  args: [{{name: port}}]
+  metrics:
+  - name: argos-metric
+    interval: 1s
+    count: 1
+    consecutiveErrorLimit: 0
+    successCondition: result == 1
+    provider: {{web: {{url: "http://127.0.0.1:{{{{args.port}}}}/", timeoutSeconds: 1}}}}
+)",
+                            ns()));
+  ASSERT_NO_FATAL_FAILURE(Begin(2,
+                                "[{setWeight: 50}, {analysis: {templates: [{templateName: never}], args: "
+                                "[{name: port, value: '1'}]}}]"));
+  SetImage("checkout:2");
+  ASSERT_TRUE(WaitForRollout(".status.phase", "Degraded"));
+  ASSERT_TRUE(WaitForMessage("argos-metric"));
+  // Others of this program have Weir's own.
+  plane().MustKubectl({"delete", "-f", crd, "--timeout=60s"});
+  ASSERT_TRUE(Eventually(
+      [&] {
+        return plane().Kubectl({"get", "--raw", "/apis/argoproj.io/v1alpha1"}).code != 0;
+      },
+      [] { return "still served"; }));
+}
+
 // A Rollout is judged by a template of Weir's own CRD, as Argo's is not installed; what became of it is told
 // by events and metrics.
 TEST_F(StoryTest, AnAnalysisAbortsAndEventsSayWhy) {
