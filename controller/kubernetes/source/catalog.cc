@@ -148,6 +148,10 @@ void Catalog::Remove(std::string_view kind, const ObjectKey& key) {
     }
     others_.erase(id);
     wanted_changed_ = true;
+    // Removals are taken up before puts: what was put before it was removed would come back.
+    std::erase_if(pending_.puts, [&](const model::Object& object) {
+      return model::KindOf(object) == kind && model::KeyOf(object) == key;
+    });
     pending_.removals.push_back(id);
   }
 }

@@ -16,17 +16,19 @@ using Lines = std::vector<std::string>;
 json::object Object(const std::string& text) { return json::parse(text).as_object(); }
 
 json::object Service(const std::string& name, int host) {
-  return Object(fmt::format(R"({{"apiVersion": "v1", "kind": "Service", "metadata": {{"name": "{}", "namespace": "shop"}},
+  return Object(fmt::format(
+      R"({{"apiVersion": "v1", "kind": "Service", "metadata": {{"name": "{}", "namespace": "shop"}},
     "spec": {{"clusterIP": "10.96.0.{}", "clusterIPs": ["10.96.0.{}"], "ports": [{{"name": "http", "port": 80, "protocol": "TCP"}}]}}}})",
-                            name, host, host));
+      name, host, host));
 }
 
 /// Endpoints 10.244.0.N, each a pod "pod-N".
 json::object Slice(const std::string& name, const std::string& service, const std::vector<int>& pods) {
   std::string endpoints;
   for (const int pod : pods) {
-    endpoints += fmt::format(R"({}{{"addresses": ["10.244.0.{}"], "conditions": {{"ready": true}}, "targetRef": {{"kind": "Pod", "name": "pod-{}", "uid": "x"}}}})",
-                             endpoints.empty() ? "" : ", ", pod, pod);
+    endpoints += fmt::format(
+        R"({}{{"addresses": ["10.244.0.{}"], "conditions": {{"ready": true}}, "targetRef": {{"kind": "Pod", "name": "pod-{}", "uid": "x"}}}})",
+        endpoints.empty() ? "" : ", ", pod, pod);
   }
   json::object slice = Object(fmt::format(R"({{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
     "metadata": {{"name": "{}", "namespace": "shop", "labels": {{"kubernetes.io/service-name": "{}", "more": "x"}}}},
@@ -36,11 +38,13 @@ json::object Slice(const std::string& name, const std::string& service, const st
   return slice;
 }
 
-json::object Rollout(const std::string& name, const std::string& service, const std::string& label = "pod-template-hash") {
-  return Object(fmt::format(R"({{"apiVersion": "weir.dev/v1alpha1", "kind": "Rollout", "metadata": {{"name": "{}", "namespace": "shop"}},
+json::object Rollout(const std::string& name, const std::string& service,
+                     const std::string& label = "pod-template-hash") {
+  return Object(fmt::format(
+      R"({{"apiVersion": "weir.dev/v1alpha1", "kind": "Rollout", "metadata": {{"name": "{}", "namespace": "shop"}},
     "spec": {{"service": "{}", "revisionLabel": "{}", "workloadRef": {{"apiVersion": "apps/v1", "kind": "Deployment", "name": "{}"}},
       "strategy": {{"canary": {{"steps": [{{"setWeight": 20}}]}}}}}}}})",
-                            name, service, label, name));
+      name, service, label, name));
 }
 
 class CatalogTest : public ::testing::Test {
@@ -79,10 +83,12 @@ TEST_F(CatalogTest, WhatNobodyDividesIsNotTheControllersBusiness) {
   catalog_.Put(Rollout("checkout", "checkout"));
   Pod(1, "h1");
   Pod(2, "h2");
-  EXPECT_EQ(Take(), (Lines{"+EndpointSlice checkout-a.h1", "+EndpointSlice checkout-a.h2", "+Rollout checkout", "+Service checkout"}));
+  EXPECT_EQ(Take(), (Lines{"+EndpointSlice checkout-a.h1", "+EndpointSlice checkout-a.h2",
+                           "+Rollout checkout", "+Service checkout"}));
   EXPECT_EQ(Endpoints("checkout-a.h1"), "10.244.0.1");
   catalog_.Remove("Rollout", {"shop", "checkout"});
-  EXPECT_EQ(Take(), (Lines{"-EndpointSlice checkout-a.h1", "-EndpointSlice checkout-a.h2", "-Rollout checkout", "-Service checkout"}));
+  EXPECT_EQ(Take(), (Lines{"-EndpointSlice checkout-a.h1", "-EndpointSlice checkout-a.h2",
+                           "-Rollout checkout", "-Service checkout"}));
 }
 
 TEST_F(CatalogTest, AnEndpointWhosePodIsNotKnownYetWaits) {
@@ -105,11 +111,14 @@ TEST_F(CatalogTest, AnEndpointWhosePodIsNotKnownYetWaits) {
 }
 
 TEST_F(CatalogTest, BackendsOfSplitsKeepTheirSlicesWhole) {
-  for (const auto* name : {"web", "web-primary", "web-canary", "other"}) catalog_.Put(Service(name, 1 + static_cast<int>(std::string(name).size())));
+  for (const auto* name : {"web", "web-primary", "web-canary", "other"})
+    catalog_.Put(Service(name, 1 + static_cast<int>(std::string(name).size())));
   catalog_.PutSlice(Slice("web-primary-a", "web-primary", {1, 2}));
-  catalog_.Put(Object(R"({"apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit", "metadata": {"name": "web", "namespace": "shop"},
+  catalog_.Put(Object(
+      R"({"apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit", "metadata": {"name": "web", "namespace": "shop"},
     "spec": {"service": "web", "backends": [{"service": "web-primary", "weight": 80}, {"service": "web-canary", "weight": 20}]}})"));
-  EXPECT_EQ(Take(), (Lines{"+EndpointSlice web-primary-a", "+Service web", "+Service web-canary", "+Service web-primary", "+TrafficSplit web"}));
+  EXPECT_EQ(Take(), (Lines{"+EndpointSlice web-primary-a", "+Service web", "+Service web-canary",
+                           "+Service web-primary", "+TrafficSplit web"}));
   EXPECT_EQ(Endpoints("web-primary-a"), "10.244.0.1 10.244.0.2");
 }
 
@@ -145,6 +154,26 @@ TEST_F(CatalogTest, ARevisionOutlivesChangesOfItsRollout) {
   catalog_.Put(Rollout("checkout", "checkout"));
   Take();
   EXPECT_EQ(catalog_.admitted().rollouts.at(key).spec.revision, "") << "another one of the same name";
+}
+
+// Its finalizer goes, and then it goes itself, before anybody looked.
+TEST_F(CatalogTest, WhatIsChangedAndThenRemovedIsGone) {
+  catalog_.Put(Service("checkout", 1));
+  catalog_.Put(Rollout("checkout", "checkout"));
+  catalog_.Put(Rollout("second", "checkout"));  // refused while the first is there
+  Take();
+  catalog_.Put(Rollout("checkout", "checkout"));
+  catalog_.Remove("Rollout", {"shop", "checkout"});
+  EXPECT_EQ(Take(), (Lines{"+Rollout second", "-Rollout checkout"}));
+  catalog_.Remove("Rollout", {"shop", "second"});
+  Take();
+  EXPECT_TRUE(catalog_.admitted().rollouts.empty());
+  // And one that comes again within that time is another.
+  catalog_.Put(Rollout("checkout", "checkout"));
+  catalog_.Remove("Rollout", {"shop", "checkout"});
+  catalog_.Put(Rollout("checkout", "checkout"));
+  Take();
+  EXPECT_EQ(catalog_.admitted().rollouts.size(), 1U);
 }
 
 TEST_F(CatalogTest, ASliceMayMoveAndALabelMayChange) {
