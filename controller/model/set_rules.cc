@@ -70,8 +70,8 @@ std::vector<Breach> SetRules::Of(const Rollout& rollout) const {
   Breaches breaches;
   CheckDivided(rollout.key, "spec.service", rollout.service, breaches);
   if (!rollout.preview_service.empty()) CheckPreview(rollout, breaches);
-  // In a cluster a template may come later, or go: the run that wants it ends as Error then, and aborts. To refuse the
-  // Rollout would give its Service's traffic to whatever is there.
+  // In a cluster a template may come later, or go: the run that wants it ends as Error then, and aborts. To
+  // refuse the Rollout would give its Service's traffic to whatever is there.
   if (origin_ == Origin::kFiles) CheckAnalyses(rollout, breaches);
   return breaches;
 }
