@@ -3,9 +3,6 @@
 // clusterIP. Header only.
 #pragma once
 
-#include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/json.hpp>
 #include <map>
 #include <memory>
@@ -15,6 +12,7 @@
 
 #include "controller/kubernetes/client/client.h"
 #include "tests/kernel/harness/client.h"
+#include "tests/kubernetes/harness/admin.h"
 #include "tests/kubernetes/harness/cluster_fixture.h"
 
 namespace weir::kubernetes_test {
@@ -25,45 +23,6 @@ using Counts = std::map<uint8_t, int>;
 
 inline const Resource kServices{"", "v1", "services"};
 inline const Resource kReplicaSets{"apps", "v1", "replicasets"};
-
-/// Requests of an admin, from the test's thread.
-class Admin {
- public:
-  explicit Admin(const ControlPlane& plane) {
-    auto access = kubernetes::FromKubeconfig(plane.admin_kubeconfig());
-    if (!access.ok()) std::abort();
-    auto client = kubernetes::Client::Create(network_, *access);
-    if (!client.ok()) std::abort();
-    client_ = *std::move(client);
-    thread_ = std::thread([this] { network_.run(); });
-  }
-  ~Admin() {
-    boost::asio::post(network_, [this] { client_->Stop(); });
-    work_.reset();
-    thread_.join();
-  }
-  Admin(const Admin&) = delete;
-  Admin& operator=(const Admin&) = delete;
-
-  /// The object as it is then; null after a failure, which the test has with it.
-  json::value Must(const kubernetes::ApiRequest& request) {
-    auto answer = client_->Call(request);
-    EXPECT_TRUE(answer.ok()) << request.target << ": " << answer.status();
-    return answer.ok() ? std::move(answer->body) : json::value();
-  }
-  Result<kubernetes::Response> Try(const kubernetes::ApiRequest& request) { return client_->Call(request); }
-  /// Null where there is none.
-  json::value Find(const Resource& resource, const kubernetes::ObjectKey& key) {
-    auto answer = client_->Call(kubernetes::GetRequest(resource, key));
-    return answer.ok() ? std::move(answer->body) : json::value();
-  }
-
- private:
-  boost::asio::io_context network_{1};
-  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{network_.get_executor()};
-  std::unique_ptr<kubernetes::Client> client_;
-  std::thread thread_;
-};
 
 /// A client of one node that dials again and again, each time a new connection.
 class Dialer {

@@ -39,7 +39,7 @@ class KindsTest : public RouteTest {
           for (json::value& served : object.at("spec").at("versions").as_array())
             served.as_object()["served"] = served.at("name") == json::string_view(version);
           // The API server itself writes its status meanwhile.
-          return admin_->Try(kubernetes::UpdateRequest(crds, {"", crd}, object.get_object())).ok();
+          return admin_->Call(kubernetes::UpdateRequest(crds, {"", crd}, object.get_object())).ok();
         },
         [&] { return crd; }));
   }
@@ -49,7 +49,7 @@ class KindsTest : public RouteTest {
         [&] {
           kubernetes::ApiRequest request;
           request.target = kubernetes::CollectionPath(resource, ns());
-          return admin_->Try(request).ok() == served;
+          return admin_->Call(request).ok() == served;
         },
         [&] { return kubernetes::ToString(resource); });
   }

@@ -67,7 +67,7 @@ class RouteTest : public DrivenTest {
       ASSERT_TRUE(route.is_object()) << plural << " " << name;
       change(route.get_object());
       const auto answer =
-          admin_->Try(kubernetes::UpdateRequest(Routes(plural), {ns(), name}, route.get_object()));
+          admin_->Call(kubernetes::UpdateRequest(Routes(plural), {ns(), name}, route.get_object()));
       if (answer.ok()) return;
       ASSERT_EQ(answer.status().code(), absl::StatusCode::kAborted) << answer.status();
     }

@@ -1,10 +1,14 @@
 // A client of the API server with a thread of its own, for what kubectl would be too slow for.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/json.hpp>
 #include <memory>
+#include <string>
 #include <thread>
 
 #include "controller/kubernetes/client/client.h"
@@ -33,6 +37,18 @@ class Admin {
   /// Any thread.
   Result<kubernetes::Response> Call(kubernetes::ApiRequest request) {
     return client_->Call(std::move(request));
+  }
+  /// The object as it is then; null after a failure, which the test has with it.
+  boost::json::value Must(kubernetes::ApiRequest request) {
+    const std::string target = request.target;
+    auto answer = Call(std::move(request));
+    EXPECT_TRUE(answer.ok()) << target << ": " << answer.status();
+    return answer.ok() ? std::move(answer->body) : boost::json::value();
+  }
+  /// Null where there is none.
+  boost::json::value Find(const kubernetes::Resource& resource, const kubernetes::ObjectKey& key) {
+    auto answer = Call(kubernetes::GetRequest(resource, key));
+    return answer.ok() ? std::move(answer->body) : boost::json::value();
   }
 
  private:
