@@ -26,6 +26,13 @@ fail() {
   exit 1
 }
 
+# What is not as expected, and goes on; the script ends by looking at `failures`.
+failures=0
+complain() {
+  printf 'FAILED: %s\n' "$*"
+  failures=$((failures + 1))
+}
+
 enter_namespaces() { # ARGUMENTS OF THE SCRIPT...
   local folder tool
   folder=$(dirname "${BASH_SOURCE[0]}")/../control_plane

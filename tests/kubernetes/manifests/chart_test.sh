@@ -16,11 +16,6 @@ command -v jq >/dev/null || skip 'no jq'
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 start_api_server "$dir"
-failures=0
-complain() {
-  printf 'FAILED: %s\n' "$*"
-  failures=$((failures + 1))
-}
 "$kubectl" apply -f "$here/stand_ins.yaml" >/dev/null
 wait_for_crds podmonitors.monitoring.coreos.com issuers.cert-manager.io certificates.cert-manager.io
 "$kubectl" apply --server-side -k "$deploy/crds" >/dev/null

@@ -15,12 +15,6 @@ start_api_server "$dir"
 wait_for_crds rollouts.weir.dev webhooks.weir.dev analysistemplates.weir.dev
 "$kubectl" create namespace shop >/dev/null
 
-failures=0
-complain() {
-  printf 'FAILED: %s\n' "$*"
-  failures=$((failures + 1))
-}
-
 # The documents of Weir's kinds in FILE; an AnalysisTemplate of Argo's v1alpha1 as Weir's.
 ours() { # FILE
   awk 'BEGIN { RS = "(^|\n)---\n" }

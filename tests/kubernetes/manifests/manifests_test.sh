@@ -16,11 +16,6 @@ controller=$1 weirctl=$2
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 start_api_server "$dir"
-failures=0
-complain() {
-  printf 'FAILED: %s\n' "$*"
-  failures=$((failures + 1))
-}
 
 "$kubectl" apply -f "$here/stand_ins.yaml" >/dev/null
 wait_for_crds podmonitors.monitoring.coreos.com issuers.cert-manager.io certificates.cert-manager.io

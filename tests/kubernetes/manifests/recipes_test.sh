@@ -13,11 +13,6 @@ enter_namespaces "$@"
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 start_api_server "$dir"
-failures=0
-complain() {
-  printf 'FAILED: %s\n' "$*"
-  failures=$((failures + 1))
-}
 
 "$kubectl" apply --server-side -f "$tools/crds/argo-rollouts" -f "$tools/crds/flagger" -f "$tools/crds/gateway-api" >"$dir/log" 2>&1 || fail "CRDs of other projects: $(cat "$dir/log")"
 "$kubectl" apply --server-side -k "$root/deploy/kubernetes/crds" >/dev/null
