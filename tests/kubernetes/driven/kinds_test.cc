@@ -9,8 +9,7 @@ namespace {
 
 class KindsTest : public RouteTest {
  protected:
-  // No CRDs at first.
-  void SetUp() override { DrivenTest::SetUp(); }
+  bool StartsWithGatewayApi() const override { return false; }
 
   std::string ControllerLog() {
     std::ifstream file(logs_.at(0));
