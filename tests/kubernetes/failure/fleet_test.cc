@@ -123,6 +123,7 @@ class FleetTest : public FailureTest {
                            [] { return std::string("no service account"); }));
     std::atomic<int> next{0};
     std::vector<std::thread> threads;
+    threads.reserve(8);
     for (int thread = 0; thread < 8; ++thread) {
       threads.emplace_back([&] {
         for (int service; (service = next++) < Services();) CreateService(service);
