@@ -44,14 +44,17 @@ int weir_end_find(struct bpf_iter__bpf_sk_storage_map* context) {
   return 0;
 }
 
-/* Which endpoints have open connections: user space knows which of them there should be. */
+/*
+ * Which endpoints have open connections, of those that splits gave which knew all that there are: user space
+ * knows which of them there should be.
+ */
 SEC("iter/bpf_sk_storage_map")
 int weir_end_list(struct bpf_iter__bpf_sk_storage_map* context) {
   struct weir_sock* record = context->value;
   struct weir_living_at at = {};
   struct sock* sk = context->sk;
 
-  if (!sk || !record || sk->sk_protocol != record->vip.protocol) return 0;
+  if (!sk || !record || !record->all_known || sk->sk_protocol != record->vip.protocol) return 0;
   if (!weir_is_open(&sk->__sk_common, record->vip.protocol)) return 0;
   if (!weir_is_where_recorded(&sk->__sk_common, record)) return 0;
   at.vip = record->vip;

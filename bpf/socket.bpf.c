@@ -7,6 +7,7 @@
 #include <linux/errno.h>
 #include <linux/in.h>
 
+#include "bpf/lib/consumers.h"
 #include "bpf/lib/find.h"
 #include "bpf/lib/flows.h"
 #include "bpf/lib/http_connect.h"
@@ -79,6 +80,7 @@ static __always_inline void weir_fill_sock(struct weir_sock* sock, const struct 
   sock->series = target->series;
   sock->phase = WEIR_SOCK_CHOSEN;
   sock->guarded = target->guarded;
+  sock->all_known = target->all_known;
 }
 
 static __always_inline void weir_remember(struct bpf_sock* sk, const struct weir_vip_key* key,
@@ -131,7 +133,7 @@ static __always_inline void weir_forget(struct bpf_sock* sk, const struct weir_v
 static __always_inline enum weir_verdict weir_connect(struct bpf_sock_addr* ctx,
                                                       const struct weir_vip_key* key,
                                                       struct weir_target* target) {
-  struct weir_vip* vip = weir_find_vip(key);
+  struct weir_vip* vip = weir_find_vip(key, 0);
   enum weir_verdict verdict = WEIR_PASS;
   struct bpf_sock* sk = ctx->sk; /* once: clang would keep &ctx->sk, which the verifier does not follow */
   struct weir_reader reader;
@@ -140,8 +142,9 @@ static __always_inline enum weir_verdict weir_connect(struct bpf_sock_addr* ctx,
     struct weir_split* split;
 
     if (weir_reader_enter(&reader)) return WEIR_PASS;
-    split = weir_find_split(vip, key);
+    split = weir_find_split(vip, key, 0);
     if (split) {
+      weir_prefer_own(key, &vip, &split);
       verdict = weir_choose(ctx, vip, split, target);
     } else {
       weir_count(WEIR_COUNT_STALE_VIP);
@@ -181,7 +184,7 @@ static __always_inline void weir_keep_flow(struct bpf_sock_addr* ctx, const stru
 static __always_inline enum weir_verdict weir_sendmsg(struct bpf_sock_addr* ctx,
                                                       const struct weir_vip_key* key,
                                                       struct weir_target* target) {
-  struct weir_vip* vip = weir_find_vip(key);
+  struct weir_vip* vip = weir_find_vip(key, 0); /* no route divides UDP, so nobody has his own */
   enum weir_verdict verdict = WEIR_PASS;
   struct weir_udp_flows* flows;
   struct weir_udp_flow flow;
@@ -190,7 +193,7 @@ static __always_inline enum weir_verdict weir_sendmsg(struct bpf_sock_addr* ctx,
   bool kept;
 
   if (!vip || weir_reader_enter(&reader)) return WEIR_PASS;
-  split = weir_find_split(vip, key);
+  split = weir_find_split(vip, key, 0);
   if (!split) {
     weir_count(WEIR_COUNT_STALE_VIP);
     weir_reader_leave(&reader, false);

@@ -16,10 +16,13 @@
 
 namespace weir::datapath {
 
-/// The address clients dial.
+/// The address clients dial, and whose clients.
 struct FrontendKey {
   SocketAddress address;
   Protocol protocol = Protocol::kTcp;
+  /// The number of the namespace whose pods alone find this frontend; TCP. 0: everybody does who has none of
+  /// his own.
+  uint32_t consumers = 0;
   auto operator<=>(const FrontendKey&) const = default;
 };
 
@@ -76,6 +79,9 @@ enum class Cut : uint8_t {
 struct Frontend {
   FrontendKey key;
   std::string ns, service;  // for metrics
+  std::string consumer_ns;  // likewise: the name of key.consumers
+  bool has_consumers =
+      false;  // key.consumers is 0, and there are frontends of the same address where it is not
   uint32_t affinity_timeout_s = 0;
   OnEmpty on_empty = OnEmpty::kPass;
   bool http = false;              // TCP: recognise plaintext HTTP/1.x on its connections
@@ -236,6 +242,10 @@ class Datapath {
   /// Checks that every hook is still attached to the cgroup in effect (BPF_PROG_QUERY), and that the maps
   /// hold what is in force; names the first that is not so.
   virtual Status CheckAttached() = 0;
+
+  /// Which pods are of the namespaces of FrontendKey::consumers: all there are, by the ID of their cgroup.
+  /// RESOURCE_EXHAUSTED: some are left out.
+  virtual Status SetPods(const std::map<uint64_t, uint32_t>& consumers_by_cgroup) = 0;
 
   /// A controller has given a sign of life, then (CLOCK_BOOTTIME). FailSafe::after counts from here, whether
   /// an agent runs or not.

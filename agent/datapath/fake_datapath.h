@@ -58,6 +58,10 @@ class FakeDatapath final : public Datapath {
     return figures;
   }
   Status CheckAttached() override { return attached; }
+  Status SetPods(const std::map<uint64_t, uint32_t>& consumers_by_cgroup) override {
+    pods = consumers_by_cgroup;
+    return OkStatus();
+  }
   void SetHeard(std::chrono::nanoseconds boottime) override { heard = boottime; }
   std::vector<GuardState> ReadGuards(std::chrono::nanoseconds boottime) const override {
     std::vector<GuardState> states;
@@ -115,6 +119,7 @@ class FakeDatapath final : public Datapath {
   Figures figures;
   Status read_error;
   Status attached;
+  std::map<uint64_t, uint32_t> pods;
 
   std::chrono::nanoseconds heard{0};
   std::set<FrontendKey> tripped;  // by the kernel

@@ -160,6 +160,21 @@ Result<Figures> KernelDatapath::ReadFigures() {
   return table_.ReadFigures(options_.series_grace);
 }
 
+Status KernelDatapath::SetPods(const std::map<uint64_t, uint32_t>& consumers_by_cgroup) {
+  const Maps& maps = table_.maps();
+  ASSIGN_OR_RETURN(const auto present, maps.ListPods());
+  // Those that are gone first: they may be what there is no room for.
+  for (const auto& [cgroup, consumers] : present) {
+    if (!consumers_by_cgroup.contains(cgroup)) RETURN_IF_ERROR(maps.DeletePod(cgroup));
+  }
+  for (const auto& [cgroup, consumers] : consumers_by_cgroup) {
+    const auto before = present.find(cgroup);
+    if (before != present.end() && before->second == consumers) continue;
+    RETURN_IF_ERROR(maps.PutPod(cgroup, consumers));
+  }
+  return OkStatus();
+}
+
 Status KernelDatapath::CheckAttached() {
   if (access(options_.cgroup_path.c_str(), F_OK) != 0) {
     return ErrnoStatus(errno, fmt::format("cgroup {}", options_.cgroup_path));

@@ -42,6 +42,7 @@ class KernelDatapath : public Datapath {
   Result<std::vector<SplitCount>> ReadCounts() override { return table_.ReadCounts(); }
   Result<Figures> ReadFigures() override;
   Status CheckAttached() override;
+  Status SetPods(const std::map<uint64_t, uint32_t>& consumers_by_cgroup) override;
   void SetHeard(std::chrono::nanoseconds boottime) override { table_.SetHeard(boottime); }
   std::vector<GuardState> ReadGuards(std::chrono::nanoseconds boottime) const override {
     return table_.ReadGuards(boottime);

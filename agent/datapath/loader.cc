@@ -18,7 +18,8 @@ constexpr std::string_view kUnfinished = "_new";
 bool IsShared(const std::string& name) {
   return name == "weir_socks" || name == "weir_udp_flows" || name == "weir_counters" ||
          name == "weir_grace" || name == "weir_state" || name == "weir_series" || name == "weir_stats" ||
-         name == "weir_http" || name == "weir_http_socks" || name == "weir_contact" || name == "weir_failing";
+         name == "weir_http" || name == "weir_http_socks" || name == "weir_contact" ||
+         name == "weir_failing" || name == "weir_pods";
 }
 
 void SetSizes(weir_socket* skeleton, const MapSizes& sizes) {

@@ -29,6 +29,7 @@ MapShape Shape(const std::string& name, const MapSizes& sizes) {
   if (name == "weir_contact") return {BPF_MAP_TYPE_ARRAY, 4, sizeof(weir_contact), 1};
   if (name == "weir_failing")
     return {BPF_MAP_TYPE_HASH, sizeof(weir_failing_key), sizeof(weir_failing), WEIR_MAX_FAILING};
+  if (name == "weir_pods") return {BPF_MAP_TYPE_HASH, 8, sizeof(weir_pod), WEIR_MAX_PODS};
   if (name == "weir_socks") return {BPF_MAP_TYPE_SK_STORAGE, 4, sizeof(weir_sock), 0};
   if (name == "weir_udp_flows") return {BPF_MAP_TYPE_SK_STORAGE, 4, sizeof(weir_udp_flows), 0};
   if (name == "weir_http_socks") return {BPF_MAP_TYPE_SK_STORAGE, 4, sizeof(weir_http_sock), 0};
@@ -140,11 +141,13 @@ const std::vector<std::string>& MapNames() {
   static const std::vector<std::string> names = {
       "weir_vips",   "weir_wide",  "weir_splits",    "weir_endpoints",  "weir_cursors",  "weir_grace",
       "weir_state",  "weir_socks", "weir_udp_flows", "weir_http_socks", "weir_affinity", "weir_counters",
-      "weir_series", "weir_stats", "weir_http",      "weir_contact",    "weir_failing"};
+      "weir_series", "weir_stats", "weir_http",      "weir_contact",    "weir_failing",  "weir_pods"};
   return names;
 }
 
-bool CameLater(const std::string& name) { return name == "weir_contact" || name == "weir_failing"; }
+bool CameLater(const std::string& name) {
+  return name == "weir_contact" || name == "weir_failing" || name == "weir_pods";
+}
 
 Result<Maps> Maps::Open(const std::string& directory, const MapSizes& sizes) {
   Maps maps;
@@ -245,6 +248,27 @@ Status Maps::ResetFailing(const weir_failing_key& key) const {
 Status Maps::DeleteFailing(const weir_failing_key& key) const {
   return DeleteElement(fd("weir_failing"), "weir_failing", &key);
 }
+
+Result<std::map<uint64_t, uint32_t>> Maps::ListPods() const {
+  std::map<uint64_t, uint32_t> list;
+  RETURN_IF_ERROR((ForEachElement<uint64_t, weir_pod>(
+      fd("weir_pods"), "weir_pods",
+      [&](uint64_t cgroup, const weir_pod& pod) { list.emplace(cgroup, pod.consumers); })));
+  return list;
+}
+
+Status Maps::PutPod(uint64_t cgroup, uint32_t consumers) const {
+  const weir_pod pod{.consumers = consumers, .pad = 0};
+  const int map = fd("weir_pods");
+  const int error = RetryBusy([&] { return bpf_map_update_elem(map, &cgroup, &pod, BPF_ANY); });
+  if (error == -E2BIG) {
+    return Error(absl::StatusCode::kResourceExhausted, "map weir_pods is full: it holds {} pods",
+                 WEIR_MAX_PODS);
+  }
+  return error == 0 ? OkStatus() : ErrnoStatus(-error, "insert into weir_pods");
+}
+
+Status Maps::DeletePod(uint64_t cgroup) const { return DeleteElement(fd("weir_pods"), "weir_pods", &cgroup); }
 
 Status Maps::DeleteStats(uint32_t series) const {
   return DeleteElement(fd("weir_stats"), "weir_stats", &series);

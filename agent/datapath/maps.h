@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstddef>
 #include <functional>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -112,6 +113,11 @@ class Maps {
   Status ResetFailing(const weir_failing_key& key) const;
   /// OK too if there is none.
   Status DeleteFailing(const weir_failing_key& key) const;
+  /// Consumers' numbers by cgroup ID.
+  Result<std::map<uint64_t, uint32_t>> ListPods() const;
+  /// RESOURCE_EXHAUSTED where the map is full.
+  Status PutPod(uint64_t cgroup, uint32_t consumers) const;
+  Status DeletePod(uint64_t cgroup) const;
   /// OK too if there is none.
   Status DeleteStats(uint32_t series) const;
   Status DeleteHttp(const weir_http_key& key) const;

@@ -77,13 +77,18 @@ bool NeedsPackets(const Frontend& frontend) {
 }
 
 std::string ToString(const FrontendKey& key) {
-  return fmt::format("{} {}", ProtocolName(key.protocol), weir::ToString(key.address));
+  std::string text = fmt::format("{} {}", ProtocolName(key.protocol), weir::ToString(key.address));
+  if (key.consumers != 0) text += fmt::format(" for consumers {:08x}", key.consumers);
+  return text;
 }
 
 Status Validate(const Frontend& frontend) {
   const std::string name = ToString(frontend.key);
   if (frontend.key.address.port == 0)
     return InvalidArgument("frontend {}: port: found 0, expected 1..65535", name);
+  if (frontend.key.consumers != 0 && frontend.key.protocol != Protocol::kTcp)
+    return InvalidArgument("frontend {}: consumers: only TCP is divided for the clients of one namespace",
+                           name);
   if (frontend.variants.size() > WEIR_MAX_VARIANTS) {
     return InvalidArgument("frontend {}: variants: found {}, expected at most {}", name,
                            frontend.variants.size(), WEIR_MAX_VARIANTS);

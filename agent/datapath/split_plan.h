@@ -38,13 +38,14 @@ uint32_t FirstPick(const SplitPlan& plan, uint32_t phase);
 uint32_t Offset(const SplitPlan& plan, uint32_t phase);
 
 /// INVALID_ARGUMENT naming the frontend and the field: more than 16 variants, weights above 1,000,000, two
-/// variants of one name, port 0, an endpoint of the other family, an endpoint that is the frontend itself.
+/// variants of one name, port 0, UDP for consumers, an endpoint of the other family, an endpoint that is the
+/// frontend itself.
 Status Validate(const Frontend& frontend);
 
 /// Whether its packets are to be looked at: it is UDP, or asks for HTTP.
 bool NeedsPackets(const Frontend& frontend);
 
-/// "TCP 127.0.0.1:80".
+/// "TCP 127.0.0.1:80", "TCP 127.0.0.1:80 for consumers 00c0ffee".
 std::string ToString(const FrontendKey& key);
 
 }  // namespace weir::datapath

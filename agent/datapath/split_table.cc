@@ -45,11 +45,12 @@ uint64_t PlannedEndpoints(const Frontend& frontend) {
 uint8_t Flags(const Frontend& frontend, const SplitPlan& plan) {
   const bool tcp = frontend.key.protocol == Protocol::kTcp;
   const bool cut = !plan.variants.empty() && !plan.variants.back().chosen;
-  return static_cast<uint8_t>((frontend.http && tcp ? WEIR_SPLIT_HTTP : 0) |
-                              (frontend.health && tcp ? WEIR_SPLIT_WATCHED : 0) |
-                              (plan.fail_safe ? WEIR_SPLIT_FAIL_SAFE : 0) |
-                              (cut && frontend.cut == Cut::kCutOff ? WEIR_SPLIT_CUT_OFF : 0) |
-                              (cut && frontend.cut == Cut::kTripped ? WEIR_SPLIT_TRIPPED : 0));
+  return static_cast<uint8_t>(
+      (frontend.http && tcp ? WEIR_SPLIT_HTTP : 0) | (frontend.health && tcp ? WEIR_SPLIT_WATCHED : 0) |
+      (frontend.has_consumers && tcp ? WEIR_SPLIT_CONSUMERS : 0) |
+      (frontend.endpoints_known ? WEIR_SPLIT_ALL_KNOWN : 0) | (plan.fail_safe ? WEIR_SPLIT_FAIL_SAFE : 0) |
+      (cut && frontend.cut == Cut::kCutOff ? WEIR_SPLIT_CUT_OFF : 0) |
+      (cut && frontend.cut == Cut::kTripped ? WEIR_SPLIT_TRIPPED : 0));
 }
 
 uint32_t FailSafeMs(const Frontend& frontend, const SplitPlan& plan) {
@@ -196,7 +197,7 @@ Status SplitTable::Stage(const Frontend& frontend, uint64_t generation, uint32_t
   if (held != held_.end()) {
     staged.old = &held->second;
     staged.service = staged.old->service;
-  } else if (const auto service = maps_.vips.Insert(ToWire(frontend.key))) {
+  } else if (const auto service = maps_.vips.Insert(ToWire(frontend.key), frontend.key.consumers)) {
     // It has slot 0 until the flip: a reader that finds it passes the call unchanged.
     staged.service = *service;
   } else {

@@ -65,7 +65,7 @@ Result<SplitTable> SplitTable::Adopt(Maps maps, const Clock& clock) {
 
 Status SplitTable::AdoptFrontend(uint32_t service) {
   weir_vip& vip = maps_.vips[service];
-  const FrontendKey key = FromWire(vip.key);
+  const FrontendKey key = FromWire(vip);
   if (vip.slot == 0) {  // its insertion or removal was cut short
     maps_.vips.Remove(service);
     return OkStatus();
@@ -102,7 +102,7 @@ Status SplitTable::ImportFrontend(const FrontendKey& key, const weir_split& old,
     return Error(absl::StatusCode::kResourceExhausted, "{} is too small for the split in force, at {}", flag,
                  ToString(key));
   };
-  const auto service = maps_.vips.Insert(old.key);
+  const auto service = maps_.vips.Insert(old.key, key.consumers);
   const auto slot = splits_.Allocate(1);
   if (held_.size() >= maps_.sizes().services || !service || !slot) return no_room("--max-services");
   weir_split split = old;
@@ -141,7 +141,7 @@ Status SplitTable::CheckMaps() const {
   for (const auto& [key, held] : held_) {
     const weir_vip& vip = maps_.vips[held.service];
     const weir_split& split = maps_.splits[held.slot];
-    if (vip.slot == held.slot && FromWire(vip.key) == key && FromWire(split.key) == key) continue;
+    if (vip.slot == held.slot && FromWire(vip) == key && FromWire(split.key) == FromWire(vip.key)) continue;
     return Error(absl::StatusCode::kDataLoss,
                  "the pinned maps lack {}, which this agent has put there: restart it to put it there again",
                  ToString(key));

@@ -15,20 +15,23 @@ void StoreTag(weir_vip& entry, uint32_t tag) {
 
 }  // namespace
 
-std::optional<uint32_t> VipTable::Find(const weir_vip_key& key) const {
-  const uint64_t hash = weir_vip_hash(&key);
+std::optional<uint32_t> VipTable::Find(const weir_vip_key& key, uint32_t consumers) const {
+  const uint64_t hash = weir_vip_hash(&key, consumers);
   const uint32_t probes = std::min<uint32_t>(WEIR_MAX_PROBES, size());
   for (uint32_t i = 0; i < probes; ++i) {
     const uint32_t index = (static_cast<uint32_t>(hash) + i) & mask_;
     const weir_vip& entry = entries_[index];
     if (entry.tag == WEIR_VIP_FREE) return std::nullopt;
-    if (entry.tag == weir_vip_tag(hash) && std::memcmp(&entry.key, &key, sizeof key) == 0) return index;
+    if (entry.tag == weir_vip_tag(hash) && entry.consumers == consumers &&
+        std::memcmp(&entry.key, &key, sizeof key) == 0) {
+      return index;
+    }
   }
   return std::nullopt;
 }
 
-std::optional<uint32_t> VipTable::Insert(const weir_vip_key& key) {
-  const uint64_t hash = weir_vip_hash(&key);
+std::optional<uint32_t> VipTable::Insert(const weir_vip_key& key, uint32_t consumers) {
+  const uint64_t hash = weir_vip_hash(&key, consumers);
   const uint32_t probes = std::min<uint32_t>(WEIR_MAX_PROBES, size());
   for (uint32_t i = 0; i < probes; ++i) {
     const uint32_t index = (static_cast<uint32_t>(hash) + i) & mask_;
@@ -36,6 +39,7 @@ std::optional<uint32_t> VipTable::Insert(const weir_vip_key& key) {
     if (InUse(index)) continue;
     // A search compares the key only once it sees the tag.
     entry.key = key;
+    entry.consumers = consumers;
     entry.next[0] = entry.next[1] = 0;
     entry.guard = {};
     StoreTag(entry, weir_vip_tag(hash));

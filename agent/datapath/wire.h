@@ -37,9 +37,16 @@ inline weir_vip_key ToWire(const FrontendKey& key) {
           .pad = 0};
 }
 
+/// Of everybody's frontend.
 inline FrontendKey FromWire(const weir_vip_key& wire) {
   return {.address = {.address = FromWire(wire.address), .port = ntohs(wire.port_be)},
           .protocol = static_cast<Protocol>(wire.protocol)};
+}
+
+inline FrontendKey FromWire(const weir_vip& wire) {
+  FrontendKey key = FromWire(wire.key);
+  key.consumers = wire.consumers;
+  return key;
 }
 
 /// 128 bits of a UUID, most significant first.

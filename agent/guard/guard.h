@@ -62,6 +62,9 @@ class Guard final : public datapath::Datapath, public stream::Safety {
   Result<std::vector<datapath::SplitCount>> ReadCounts() override { return inner_.ReadCounts(); }
   Result<datapath::Figures> ReadFigures() override { return inner_.ReadFigures(); }
   Status CheckAttached() override { return inner_.CheckAttached(); }
+  Status SetPods(const std::map<uint64_t, uint32_t>& consumers_by_cgroup) override {
+    return inner_.SetPods(consumers_by_cgroup);
+  }
   std::vector<std::string> Abilities() const override { return inner_.Abilities(); }
   void SetHeard(std::chrono::nanoseconds boottime) override { inner_.SetHeard(boottime); }
   std::vector<datapath::GuardState> ReadGuards(std::chrono::nanoseconds boottime) const override {

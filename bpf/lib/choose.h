@@ -27,6 +27,7 @@ struct weir_target {
   __u32 series;
   bool http;    /* HTTP/1.x is to be recognised on the connection */
   bool guarded; /* what comes of it matters: bpf/lib/guard.h */
+  bool all_known;
 };
 
 static __always_inline bool weir_same_address(const struct weir_address* a, const struct weir_address* b) {
@@ -45,13 +46,13 @@ static __always_inline bool weir_same_endpoint(const struct weir_endpoint* a, co
   return a->port_be == b->port_be && weir_same_address(&a->address, &b->address);
 }
 
-/* The split in force for a VIP, or NULL. The caller is a reader. */
+/* The split in force for an entry, or NULL. The caller is a reader. */
 static __always_inline struct weir_split* weir_find_split(const struct weir_vip* vip,
-                                                          const struct weir_vip_key* key) {
+                                                          const struct weir_vip_key* key, __u32 consumers) {
   __u32 slot = *(volatile __u32*)&vip->slot;
 
   /* The entry may have become another's before we became a reader. */
-  if (!slot || !weir_same_vip(&vip->key, key)) return NULL;
+  if (!slot || vip->consumers != consumers || !weir_same_vip(&vip->key, key)) return NULL;
   return bpf_map_lookup_elem(&weir_splits, &slot);
 }
 
@@ -83,6 +84,7 @@ static __always_inline int weir_fill_target(const struct weir_split* split,
   target->series = variant->series;
   target->http = (split->flags & WEIR_SPLIT_HTTP) != 0;
   target->guarded = (split->flags & (WEIR_SPLIT_FAIL_SAFE | WEIR_SPLIT_WATCHED)) != 0;
+  target->all_known = (split->flags & WEIR_SPLIT_ALL_KNOWN) != 0;
   target->generation = split->generation;
   target->service = split->service;
   return 0;

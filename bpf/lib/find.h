@@ -9,9 +9,9 @@
 /* Entries of weir_vips - 1: a power of two. Set before the programs are loaded. */
 const volatile __u32 weir_vip_mask = 0;
 
-/* The table's entry for what is dialled, or NULL. */
-static __always_inline struct weir_vip* weir_find_vip(const struct weir_vip_key* key) {
-  const __u64 hash = weir_vip_hash(key);
+/* The table's entry for what is dialled, of everybody (0) or of those consumers; or NULL. */
+static __always_inline struct weir_vip* weir_find_vip(const struct weir_vip_key* key, __u32 consumers) {
+  const __u64 hash = weir_vip_hash(key, consumers);
   const __u32 tag = weir_vip_tag(hash);
   __u32 i;
 
@@ -24,7 +24,7 @@ static __always_inline struct weir_vip* weir_find_vip(const struct weir_vip_key*
     if (!vip) return NULL;
     found = *(volatile __u32*)&vip->tag;
     if (found == WEIR_VIP_FREE) return NULL;
-    if (found == tag && weir_same_vip(&vip->key, key)) return vip;
+    if (found == tag && vip->consumers == consumers && weir_same_vip(&vip->key, key)) return vip;
   }
   return NULL;
 }

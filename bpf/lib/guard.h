@@ -62,7 +62,7 @@ static __always_inline void weir_judge_in_force(struct weir_vip* vip, const stru
   struct weir_split* split;
 
   if (weir_reader_enter(&reader)) return;
-  split = weir_find_split(vip, &record->vip);
+  split = weir_find_split(vip, &record->vip, vip->consumers);
   if (split) weir_judge(&vip->guard, split, record, failed);
   weir_reader_leave(&reader, false);
 }

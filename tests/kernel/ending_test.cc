@@ -370,9 +370,14 @@ TEST_F(EndingTest, ConnectToADeadEndpointEndsAtOnce) {
 TEST_F(EndingTest, AnEndpointsConnectionsEndThroughOneFrontend) {
   const SocketAddress second = Endpoint(1, 1);
   Listener gone(canary_), stays(second);
-  ASSERT_OK(node_->Apply({MakeFrontend(vip_, {1}, {{canary_}}), MakeFrontend(other_vip_, {1}, {{canary_}})}));
+  const auto all_of = [](const SocketAddress& vip, const SocketAddress& endpoint) {
+    Frontend frontend = MakeFrontend(vip, {1}, {{endpoint}});
+    frontend.endpoints_known = true;
+    return frontend;
+  };
+  ASSERT_OK(node_->Apply({all_of(vip_, canary_), all_of(other_vip_, canary_)}));
   Pair a = Connect(*node_, vip_, gone), b = Connect(*node_, other_vip_, gone);
-  ASSERT_OK(node_->Apply(MakeFrontend(vip_, {1}, {{second}})));
+  ASSERT_OK(node_->Apply(all_of(vip_, second)));
   Pair c = Connect(*node_, vip_, stays);
   std::promise<std::vector<datapath::Living>> listed;
   ending_->List([&listed](std::vector<datapath::Living> living) { listed.set_value(std::move(living)); });

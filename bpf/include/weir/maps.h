@@ -44,6 +44,7 @@
 #define WEIR_MAX_WEIGHT 1000000
 #define WEIR_MAX_UDP_FLOWS 16
 #define WEIR_MAX_FAILING 4096
+#define WEIR_MAX_PODS 4096
 #define WEIR_HISTOGRAM_BUCKETS 110
 #define WEIR_NAME_SIZE 64    /* a Kubernetes label value and its NUL */
 #define WEIR_GRACE_CPUS 1024 /* readers on CPU n count in element n mod this */
@@ -87,7 +88,7 @@ struct weir_vip {
   __u32 tag;  /* WEIR_VIP_FREE, WEIR_VIP_REMOVED, or more: of the key below */
   __u32 slot; /* of weir_splits; 0: not in force */
   struct weir_vip_key key;
-  __u32 pad;
+  __u32 consumers; /* whose entry it is: value of weir_pods; 0: everybody's who has none of his own */
   __u64 next[2]; /* connections given so far, under splits of one or two variants; weir_split.cursor says
                     which */
   struct weir_guard guard;
@@ -121,6 +122,8 @@ enum weir_on_empty {
 /* Why the variants but the first are of weight 0 and without endpoints here: for the next agent to know. */
 #define WEIR_SPLIT_CUT_OFF 8
 #define WEIR_SPLIT_TRIPPED 16
+#define WEIR_SPLIT_CONSUMERS 32 /* the VIP has entries for clients of some namespaces: look there first */
+#define WEIR_SPLIT_ALL_KNOWN 64 /* an endpoint that it does not name is gone */
 
 /* weir_splits (ARRAY, mmapable): immutable while a VIP's slot names it. Two cache lines, the first for most.
  */
@@ -217,6 +220,15 @@ struct weir_failing {
   __u32 answered; /* successful connects since the element was made */
 };
 
+/*
+ * weir_pods (HASH without preallocation, key: cgroup ID of a pod): written by user space alone. Only pods in
+ * whose namespaces some VIP is divided otherwise (Gateway API: consumer routes).
+ */
+struct weir_pod {
+  __u32 consumers; /* number of its namespace, above 0 */
+  __u32 pad;
+};
+
 /* weir_socks (SK_STORAGE): the record of a socket that dialled a VIP; dies with it. */
 struct weir_sock {
   struct weir_vip_key vip;
@@ -229,7 +241,8 @@ struct weir_sock {
   __u32 series;
   __u8 phase;   /* enum weir_sock_phase: how far the connection has come */
   __u8 guarded; /* what comes of it matters to bpf/lib/guard.h */
-  __u8 pad[2];
+  __u8 all_known; /* WEIR_SPLIT_ALL_KNOWN */
+  __u8 pad;
   /* What of the socket's own counters is in weir_stats already: moved on by compare-and-swap only. */
   __u64 sent_seen, received_seen;
   __u32 retransmits_seen;

@@ -59,7 +59,7 @@ TEST_F(LayoutTest, MatchesTheObject) {
          {MEMBER(weir_vip_key, address), MEMBER(weir_vip_key, port_be), MEMBER(weir_vip_key, protocol),
           MEMBER(weir_vip_key, pad)});
   Expect("weir_vip", sizeof(weir_vip),
-         {MEMBER(weir_vip, tag), MEMBER(weir_vip, slot), MEMBER(weir_vip, key), MEMBER(weir_vip, pad),
+         {MEMBER(weir_vip, tag), MEMBER(weir_vip, slot), MEMBER(weir_vip, key), MEMBER(weir_vip, consumers),
           MEMBER(weir_vip, next), MEMBER(weir_vip, guard)});
   Expect(
       "weir_guard", sizeof(weir_guard),
@@ -110,11 +110,12 @@ TEST_F(LayoutTest, MatchesTheObject) {
           MEMBER(weir_http_sock, matched), MEMBER(weir_http_sock, flags), MEMBER(weir_http_sock, pad),
           MEMBER(weir_http_sock, series), MEMBER(weir_http_sock, sent_end), MEMBER(weir_http_sock, synced),
           MEMBER(weir_http_sock, asked), MEMBER(weir_http_sock, pad2), MEMBER(weir_http_sock, parser)});
+  Expect("weir_pod", sizeof(weir_pod), {MEMBER(weir_pod, consumers), MEMBER(weir_pod, pad)});
   Expect("weir_sock", sizeof(weir_sock),
          {MEMBER(weir_sock, vip), MEMBER(weir_sock, endpoint), MEMBER(weir_sock, variant_id),
           MEMBER(weir_sock, generation), MEMBER(weir_sock, connect_ns), MEMBER(weir_sock, service),
           MEMBER(weir_sock, variant), MEMBER(weir_sock, series), MEMBER(weir_sock, phase),
-          MEMBER(weir_sock, guarded), MEMBER(weir_sock, pad), MEMBER(weir_sock, sent_seen),
+          MEMBER(weir_sock, guarded), MEMBER(weir_sock, all_known), MEMBER(weir_sock, pad), MEMBER(weir_sock, sent_seen),
           MEMBER(weir_sock, received_seen), MEMBER(weir_sock, retransmits_seen),
           MEMBER(weir_sock, opened_counted)});
   Expect("weir_udp_flow", sizeof(weir_udp_flow),

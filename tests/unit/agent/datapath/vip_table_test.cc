@@ -33,20 +33,20 @@ TEST(VipTableTest, KnowsWhatIsInIt) {
     const weir_vip_key key = Key(number);
     const auto known = wanted.find(number);
     if (known == wanted.end()) {
-      ASSERT_EQ(table.Find(key), std::nullopt) << "step " << step;
+      ASSERT_EQ(table.Find(key, 0), std::nullopt) << "step " << step;
       if (wanted.size() >= 400) continue;
-      const auto index = table.Insert(key);
+      const auto index = table.Insert(key, 0);
       ASSERT_TRUE(index.has_value()) << "step " << step;
       wanted[number] = *index;
     } else {
-      ASSERT_EQ(table.Find(key), known->second) << "step " << step;
+      ASSERT_EQ(table.Find(key, 0), known->second) << "step " << step;
       if (random() % 2 == 0) continue;
       table.Remove(known->second);
       wanted.erase(known);
     }
   }
   // An entry stays where it was, whatever came and went around it.
-  for (const auto& [number, index] : wanted) EXPECT_EQ(table.Find(Key(number)), index);
+  for (const auto& [number, index] : wanted) EXPECT_EQ(table.Find(Key(number), 0), index);
   for (const auto& [number, index] : std::map(wanted)) table.Remove(index);
   // What was removed does not make searches longer for ever: nothing in use, and hardly a trace of it.
   size_t marked = 0;
@@ -54,15 +54,34 @@ TEST(VipTableTest, KnowsWhatIsInIt) {
   EXPECT_EQ(marked, 0U);
 }
 
+TEST(VipTableTest, OneKeyHasAnEntryForEachOfItsConsumers) {
+  std::vector<weir_vip> memory(256);
+  VipTable table(memory.data(), 256);
+  std::map<uint32_t, uint32_t> wanted;  // consumers -> index
+  for (const uint32_t consumers : {0U, 7U, 8U, ~0U}) {
+    ASSERT_EQ(table.Find(Key(1), consumers), std::nullopt);
+    wanted[consumers] = table.Insert(Key(1), consumers).value();
+  }
+  for (const auto& [consumers, index] : wanted) {
+    EXPECT_EQ(table.Find(Key(1), consumers), index);
+    EXPECT_EQ(table[index].consumers, consumers);
+  }
+  table.Remove(wanted[7]);
+  EXPECT_EQ(table.Find(Key(1), 7), std::nullopt);
+  EXPECT_EQ(table.Find(Key(1), 0), wanted[0]);
+  const uint32_t again = table.Insert(Key(2), 0).value();
+  EXPECT_EQ(table[again].consumers, 0U) << "nothing is left of who was there before";
+}
+
 TEST(VipTableTest, FillsToTheLastEntryAndRefusesTheNext) {
   std::vector<weir_vip> memory(64);
   VipTable table(memory.data(), 64);
-  for (uint32_t i = 0; i < 64; ++i) ASSERT_TRUE(table.Insert(Key(i)).has_value()) << i;
-  EXPECT_EQ(table.Insert(Key(64)), std::nullopt);
-  EXPECT_EQ(table.Find(Key(64)), std::nullopt);
-  table.Remove(*table.Find(Key(17)));
-  EXPECT_TRUE(table.Insert(Key(64)).has_value());
-  EXPECT_EQ(table.Find(Key(17)), std::nullopt);
+  for (uint32_t i = 0; i < 64; ++i) ASSERT_TRUE(table.Insert(Key(i), 0).has_value()) << i;
+  EXPECT_EQ(table.Insert(Key(64), 0), std::nullopt);
+  EXPECT_EQ(table.Find(Key(64), 0), std::nullopt);
+  table.Remove(*table.Find(Key(17), 0));
+  EXPECT_TRUE(table.Insert(Key(64), 0).has_value());
+  EXPECT_EQ(table.Find(Key(17), 0), std::nullopt);
 }
 
 TEST(VipTableTest, FindsRoomAtTheLoadTheMapsAllow) {
@@ -73,9 +92,9 @@ TEST(VipTableTest, FindsRoomAtTheLoadTheMapsAllow) {
   uint32_t farthest = 0;
   for (uint32_t i = 0; i < 2 * 12288; ++i) {
     const weir_vip_key key = Key(i);
-    const auto index = table.Insert(key);
+    const auto index = table.Insert(key, 0);
     ASSERT_TRUE(index.has_value()) << i;
-    farthest = std::max(farthest, (*index - static_cast<uint32_t>(weir_vip_hash(&key))) & 65535U);
+    farthest = std::max(farthest, (*index - static_cast<uint32_t>(weir_vip_hash(&key, 0))) & 65535U);
   }
   EXPECT_LT(farthest, uint32_t{WEIR_MAX_PROBES} / 2);
 }
