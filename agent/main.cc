@@ -152,6 +152,7 @@ Status Run(Flags& flags) {
     }
     flags.datapath.cgroup_path = *mount;
   }
+  flags.app.cgroup = flags.datapath.cgroup_path;
   RETURN_IF_ERROR(datapath::EnsureBpffsDirectory(flags.datapath.bpffs_dir));
   ASSIGN_OR_RETURN(const UniqueFd lock, app::LockDirectory(flags.datapath.bpffs_dir));
   const SystemClock clock;

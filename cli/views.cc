@@ -196,7 +196,9 @@ std::vector<std::string> SplitHeader(const ViewOptions& options) {
 Row SplitRow(const v1::Split& split, const ViewOptions& options) {
   Row row{{split.service(), Color::kBold},
           {split.port_name()},
-          {FrontendText(split.key())},
+          {split.consumer_namespace().empty()
+               ? FrontendText(split.key())
+               : fmt::format("{} from {}", FrontendText(split.key()), split.consumer_namespace())},
           {split.source()},
           {PerVariant(split.variants(), [](const auto& v) { return v.weight(); })},
           {ShareText(split.variants())}};

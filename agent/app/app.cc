@@ -66,8 +66,10 @@ App::App(boost::asio::io_context& context, const Clock& clock, datapath::Datapat
       guard_metrics_(guard_),
       no_ending_(FailedPrecondition("this agent runs without the means to end connections")),
       orders_(context, clock, datapath, ending != nullptr ? *ending : no_ending_),
+      consumers_(context, datapath, options.cgroup),
       metrics_(options.node_name, datapath),
       ending_metrics_(orders_),
+      consumer_metrics_(consumers_),
       client_(
           context, clock, guard_, metrics_,
           [controller = options.controller, tls = options.tls] { return MakeChannel(controller, tls); },
@@ -75,7 +77,9 @@ App::App(boost::asio::io_context& context, const Clock& clock, datapath::Datapat
       figure_metrics_(datapath, client_.book(), metrics_, options.figures),
       http_(std::move(http)) {
   client_.set_companion(&orders_);
-  http_->Handle("/metrics", MetricsHandler({&metrics_, &guard_metrics_, &ending_metrics_, &process_metrics_},
+  client_.set_consumers(&consumers_);
+  http_->Handle("/metrics", MetricsHandler({&metrics_, &guard_metrics_, &ending_metrics_, &consumer_metrics_,
+                                            &process_metrics_},
                                            {&figure_metrics_}));
   http_->Handle("/healthz", [&datapath](const HttpRequest&) { return health::Healthz(datapath); });
   http_->Handle("/readyz", [this, &datapath](const HttpRequest&) {

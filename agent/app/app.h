@@ -8,11 +8,13 @@
 #include <memory>
 #include <string>
 
+#include "agent/consumers/consumers.h"
 #include "agent/datapath/datapath.h"
 #include "agent/datapath/ending.h"
 #include "agent/ending/orders.h"
 #include "agent/guard/guard.h"
 #include "agent/metrics/agent_metrics.h"
+#include "agent/metrics/consumer_metrics.h"
 #include "agent/metrics/ending_metrics.h"
 #include "agent/metrics/figure_metrics.h"
 #include "agent/metrics/guard_metrics.h"
@@ -30,6 +32,7 @@ class App {
     std::string node_name;
     std::string controller;  // HOST:PORT or unix:PATH
     std::string http;        // HOST:PORT
+    std::string cgroup;      // cgroup2 directory above the node's pods
     TlsFlags tls;
     stream::Assembler::Limits limits;
     metrics::FigureOptions figures;
@@ -61,8 +64,10 @@ class App {
   metrics::GuardMetrics guard_metrics_;
   datapath::NoEnding no_ending_;
   ending::Orders orders_;
+  consumers::Consumers consumers_;
   metrics::AgentMetrics metrics_;
   metrics::EndingMetrics ending_metrics_;
+  metrics::ConsumerMetrics consumer_metrics_;
   ProcessMetrics process_metrics_;
   stream::Client client_;
   metrics::FigureMetrics figure_metrics_;

@@ -26,6 +26,13 @@ struct FrontendKey {
   auto operator<=>(const FrontendKey&) const = default;
 };
 
+/// "TCP 127.0.0.1:80", "TCP 127.0.0.1:80 for consumers 00c0ffee".
+inline std::string ToString(const FrontendKey& key) {
+  std::string text = fmt::format("{} {}", ProtocolName(key.protocol), ToString(key.address));
+  if (key.consumers != 0) text += fmt::format(" for consumers {:08x}", key.consumers);
+  return text;
+}
+
 enum class OnEmpty : uint8_t { kPass = 0, kRefuse = 1, kRefuseShare = 2 };
 
 /// A variant's part in its split, as the controller says. The kernel does not look; metrics and the pace of

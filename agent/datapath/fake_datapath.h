@@ -59,8 +59,8 @@ class FakeDatapath final : public Datapath {
   }
   Status CheckAttached() override { return attached; }
   Status SetPods(const std::map<uint64_t, uint32_t>& consumers_by_cgroup) override {
-    pods = consumers_by_cgroup;
-    return OkStatus();
+    if (pods_error.ok()) pods = consumers_by_cgroup;
+    return pods_error;
   }
   void SetHeard(std::chrono::nanoseconds boottime) override { heard = boottime; }
   std::vector<GuardState> ReadGuards(std::chrono::nanoseconds boottime) const override {
@@ -120,6 +120,7 @@ class FakeDatapath final : public Datapath {
   Status read_error;
   Status attached;
   std::map<uint64_t, uint32_t> pods;
+  Status pods_error;
 
   std::chrono::nanoseconds heard{0};
   std::set<FrontendKey> tripped;  // by the kernel

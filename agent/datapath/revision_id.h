@@ -4,14 +4,9 @@
 #include <cstdint>
 #include <string_view>
 
-namespace weir::datapath {
+#include "common/fnv1a.h"
 
-/// FNV-1a, 64 bits (draft-eastlake-fnv).
-constexpr uint64_t Fnv1a(std::string_view text) {
-  uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
-  return hash;
-}
+namespace weir::datapath {
 
 constexpr uint64_t RevisionId(std::string_view revision) { return Fnv1a(revision); }
 

@@ -76,12 +76,6 @@ bool NeedsPackets(const Frontend& frontend) {
   return frontend.key.protocol == Protocol::kUdp || frontend.http;
 }
 
-std::string ToString(const FrontendKey& key) {
-  std::string text = fmt::format("{} {}", ProtocolName(key.protocol), weir::ToString(key.address));
-  if (key.consumers != 0) text += fmt::format(" for consumers {:08x}", key.consumers);
-  return text;
-}
-
 Status Validate(const Frontend& frontend) {
   const std::string name = ToString(frontend.key);
   if (frontend.key.address.port == 0)

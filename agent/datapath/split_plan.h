@@ -45,7 +45,4 @@ Status Validate(const Frontend& frontend);
 /// Whether its packets are to be looked at: it is UDP, or asks for HTTP.
 bool NeedsPackets(const Frontend& frontend);
 
-/// "TCP 127.0.0.1:80", "TCP 127.0.0.1:80 for consumers 00c0ffee".
-std::string ToString(const FrontendKey& key);
-
 }  // namespace weir::datapath

@@ -137,6 +137,8 @@ void Client::OnMessage(v1::ControllerMessage& message) {
       return OnUpdate(message.update());
     case v1::ControllerMessage::kEndOrders:
       return OnEndOrders(message.end_orders());
+    case v1::ControllerMessage::kConsumers:
+      return OnConsumers(message.consumers());
     case v1::ControllerMessage::kHeartbeat:    // its arrival was noted
     case v1::ControllerMessage::KIND_NOT_SET:  // from a later controller
       return;
@@ -199,6 +201,12 @@ void Client::OnEndOrders(const v1::EndOrders& orders) {
   if (state_ != State::kWelcomed) return End(reason::kProtocol, "orders before the welcome");
   ApplyPending();  // what came before is what they build upon
   if (companion_ != nullptr) companion_->OnEndOrders(orders);
+}
+
+void Client::OnConsumers(const v1::Consumers& consumers) {
+  if (state_ != State::kWelcomed) return End(reason::kProtocol, "consumers before the welcome");
+  ApplyPending();
+  if (consumers_ != nullptr) consumers_->OnConsumers(consumers);
 }
 
 void Client::ApplyPending() {

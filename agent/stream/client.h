@@ -79,6 +79,8 @@ class Client {
 
   /// Before Start(); outlives the client. None: orders are ignored.
   void set_companion(Companion* companion) { companion_ = companion; }
+  /// Likewise.
+  void set_consumers(ConsumerKeeper* consumers) { consumers_ = consumers; }
 
   void Start();
   /// Ends the stream; `done` is called on the io_context, which must run until then.
@@ -103,6 +105,7 @@ class Client {
   void OnWelcome(const v1::Welcome& welcome);
   void OnUpdate(const v1::Update& update);
   void OnEndOrders(const v1::EndOrders& orders);
+  void OnConsumers(const v1::Consumers& consumers);
   void OnDone(const grpc::Status& status);
   void End(std::string_view why, std::string message);
   void Disconnected();
@@ -128,6 +131,7 @@ class Client {
   datapath::Datapath& datapath_;
   Observer& observer_;
   Companion* companion_ = nullptr;
+  ConsumerKeeper* consumers_ = nullptr;
   ChannelFactory channels_;
   Options options_;
   Backoff backoff_;

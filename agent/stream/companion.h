@@ -26,4 +26,13 @@ class Companion {
   virtual void AfterApply(const datapath::Change& change) = 0;
 };
 
+/// Keeps which pods have Services divided for themselves.
+class ConsumerKeeper {
+ public:
+  virtual ~ConsumerKeeper() = default;
+  /// All there are on the node. Every update that came before has been applied, or refused; what came after
+  /// has not.
+  virtual void OnConsumers(const v1::Consumers& consumers) = 0;
+};
+
 }  // namespace weir::stream

@@ -99,16 +99,14 @@ void FromFailures(const std::vector<datapath::Series::Failure>& failures,
 
 }  // namespace
 
-std::string ToString(const datapath::FrontendKey& key) {
-  return fmt::format("{} {}", ProtocolName(key.protocol), weir::ToString(key.address));
-}
-
 Result<datapath::FrontendKey> ToKey(const v1::FrontendKey& key) {
   ASSIGN_OR_RETURN(const SocketAddress address, ToSocketAddress(key.address(), key.port()));
   switch (key.protocol()) {
     case v1::PROTOCOL_TCP:
-      return datapath::FrontendKey{address, Protocol::kTcp};
+      return datapath::FrontendKey{address, Protocol::kTcp, key.consumers()};
     case v1::PROTOCOL_UDP:
+      if (key.consumers() != 0)
+        return InvalidArgument("consumers: found {}, expected 0 with UDP", key.consumers());
       return datapath::FrontendKey{address, Protocol::kUdp};
     default:
       return InvalidArgument("protocol: found {}, expected TCP (6) or UDP (17)",
@@ -155,6 +153,8 @@ Result<datapath::Frontend> ToFrontend(const v1::Frontend& wire) {
   frontend.key = *key;
   frontend.ns = wire.namespace_();
   frontend.service = wire.service();
+  frontend.consumer_ns = wire.consumer_namespace();
+  frontend.has_consumers = wire.has_consumers();
   frontend.affinity_timeout_s = wire.affinity_timeout_seconds();
   frontend.on_empty = *on_empty;
   frontend.http = wire.http() && key->protocol == Protocol::kTcp;
@@ -187,6 +187,7 @@ v1::FrontendKey FromKey(const datapath::FrontendKey& key) {
   wire.set_address(key.address.address.ToBytes());
   wire.set_port(key.address.port);
   wire.set_protocol(key.protocol == Protocol::kTcp ? v1::PROTOCOL_TCP : v1::PROTOCOL_UDP);
+  wire.set_consumers(key.consumers);
   return wire;
 }
 

@@ -38,7 +38,4 @@ struct TelemetryReport {
 };
 std::vector<v1::AgentMessage> FromReport(const TelemetryReport& report, size_t max_bytes);
 
-/// "TCP 127.96.0.1:80", for messages.
-std::string ToString(const datapath::FrontendKey& key);
-
 }  // namespace weir::stream

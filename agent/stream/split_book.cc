@@ -60,7 +60,7 @@ void SplitBook::Applied(const datapath::Change& change, MonotonicTime now) {
   for (const datapath::FrontendKey& key : change.removals) Remove(key);
   for (const datapath::Frontend& frontend : change.upserts) {
     Remove(frontend.key);
-    Split split{frontend.ns, frontend.service, {}};
+    Split split{frontend.ns, frontend.service, frontend.consumer_ns, {}};
     split.variants.reserve(frontend.variants.size());
     for (const datapath::Variant& variant : frontend.variants) {
       split.variants.push_back({variant.revision, variant.weight, variant.role});

@@ -27,6 +27,7 @@ class SplitBook {
   };
   struct Split {
     std::string ns, service;
+    std::string consumer_ns;  // whose clients alone are divided so; empty: all others
     std::vector<Variant> variants;
   };
 

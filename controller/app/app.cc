@@ -216,6 +216,19 @@ Result<std::map<std::string, uint32_t>> App::NumberNodes(const std::vector<std::
   return core_.NumberNodes(names);
 }
 
+std::vector<v1::ControllerMessage> App::OnWelcome(const dispatch::Node& node) {
+  if (outside_ == nullptr) return {};
+  std::vector<v1::ControllerMessage> first(1);
+  *first.front().mutable_consumers() = outside_->ConsumersOn(node.name);
+  return first;
+}
+
+void App::TellConsumers(const std::string& node, const v1::Consumers& consumers) {
+  v1::ControllerMessage message;
+  *message.mutable_consumers() = consumers;
+  dispatcher_.Tell(node, message);
+}
+
 void App::OnNodesChanged() {
   acks_.Invalidate();
   ScheduleSettle();

@@ -56,6 +56,8 @@ class Outside {
   virtual void OnNote(const ObjectKey& rollout, const std::string& text) = 0;
   /// What is to be said beside a rollout's own message; empty: nothing.
   virtual std::string Remark(const ObjectKey& rollout) const = 0;
+  /// The node's pods that are consumers; for whoever has just come.
+  virtual v1::Consumers ConsumersOn(const std::string& node) const = 0;
 };
 
 /// What an App is built upon.
@@ -91,6 +93,8 @@ class App final : private CoreListener,
   Core& core() { return core_; }
   api::Backend& backend() { return backend_; }
   const telemetry::Cluster& cluster() const { return cluster_; }
+  /// The node's pods that are consumers have changed; behind all that it was told before.
+  void TellConsumers(const std::string& node, const v1::Consumers& consumers);
   /// Every agent that counts, by the default ackTimeout, holds that generation or a later one.
   bool AllAcked(uint64_t generation);
 
@@ -109,6 +113,7 @@ class App final : private CoreListener,
   void OnRunChanged(const ObjectKey& rollout) override { watches_.Changed({rollout.ns, rollout.name}); }
   // dispatch::Observer
   Result<std::map<std::string, uint32_t>> NumberNodes(const std::vector<std::string>& names) override;
+  std::vector<v1::ControllerMessage> OnWelcome(const dispatch::Node& node) override;
   void OnNodesChanged() override;
   void OnTelemetry(const dispatch::Node& node, const v1::Telemetry& telemetry) override;
   void OnAgentAhead(uint64_t generation_held) override;

@@ -113,8 +113,9 @@ class Core {
   const std::map<ObjectKey, RolloutEntry>& rollouts() const { return rollouts_; }
   const std::map<ObjectKey, compiler::Frontends>& frontends() const { return frontends_; }  // by service
   /// What divides a port by weights that others write.
-  std::string SourceOf(const ObjectKey& service, const model::ServicePort& port) const {
-    return compiler_.SourceOf(service, port);
+  std::string SourceOf(const ObjectKey& service, const model::ServicePort& port,
+                       const std::string& consumer_namespace = "") const {
+    return compiler_.SourceOf(service, port, consumer_namespace);
   }
   const std::map<std::string, uint32_t>& nodes() const { return nodes_; }
   uint64_t generation() const { return generation_; }

@@ -154,10 +154,13 @@ void AddSplits(const Facts& facts, const ObjectKey& service, v1::ListSplitsRespo
     const model::ServicePort port{
         .port = static_cast<uint16_t>(frontend.key().port()),
         .protocol = frontend.key().protocol() == v1::PROTOCOL_TCP ? Protocol::kTcp : Protocol::kUdp};
-    const std::string owner = OwnerOf(facts.core, service, port);
+    const std::string& clients = frontend.consumer_namespace();
+    const std::string owner =
+        clients.empty() ? OwnerOf(facts.core, service, port) : facts.core.SourceOf(service, port, clients);
     split.set_source(owner.empty() ? "Service" : owner);
     split.set_port_name(frontend.port_name());
     *split.mutable_key() = frontend.key();
+    split.set_consumer_namespace(clients);
     auto sum = facts.observed.Sum(frontend);
     for (const auto& variant : frontend.variants()) {
       v1::VariantStatus& status = *split.add_variants();

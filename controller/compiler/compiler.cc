@@ -214,6 +214,9 @@ std::string ToKey(const v1::FrontendKey& key) {
   text.push_back(static_cast<char>(key.port() >> 8));
   text.push_back(static_cast<char>(key.port() & 0xff));
   text.push_back(static_cast<char>(key.protocol()));
+  // Everybody's comes first.
+  for (int shift = 24; shift >= 0; shift -= 8)
+    text.push_back(static_cast<char>(key.consumers() >> shift & 0xff));
   return text;
 }
 
@@ -240,6 +243,9 @@ void Compiler::Index(const ObjectSet& objects) {
     };
     if (division.whole) take(*division.whole);
     for (const auto& [port, split] : division.tcp) take(split);
+    for (const auto& [ns, ports] : division.consumers) {
+      for (const auto& [port, split] : ports) take(split);
+    }
     for (const ObjectKey& backend : backends) roots_of_backend_.emplace(backend, root);
   }
 }
@@ -301,9 +307,13 @@ Compiler::Owners Compiler::OwnersOf(const ObjectSet& objects, const ObjectKey& s
           division == divisions_.end() ? nullptr : &division->second};
 }
 
-std::string Compiler::SourceOf(const ObjectKey& service, const ServicePort& port) const {
+std::string Compiler::SourceOf(const ObjectKey& service, const ServicePort& port,
+                               const std::string& consumer_namespace) const {
   const auto division = divisions_.find(service);
-  const model::DrivenSplit* split = division == divisions_.end() ? nullptr : division->second.Of(port);
+  if (division == divisions_.end()) return "";
+  const model::DrivenSplit* split = consumer_namespace.empty()
+                                        ? division->second.Of(port)
+                                        : division->second.OwnOf(consumer_namespace, port);
   return split == nullptr ? "" : split->source;
 }
 
@@ -328,6 +338,23 @@ v1::Frontend Compiler::CompileDriven(const ObjectSet& objects, const model::Driv
   AddVariants(drafts, keep_shares, frontend);
   if (!keep_shares) SkipEmpty(frontend);
   return frontend;
+}
+
+void Compiler::CompileConsumers(const ObjectSet& objects, const model::Division& division,
+                                const ServicePort& port, const v1::Frontend& blank, v1::Frontend& everybodys,
+                                Frontends& frontends) const {
+  const auto family = IpAddress::FromBytes(blank.key().address())->family();
+  for (const auto& [ns, ports] : division.consumers) {
+    const model::DrivenSplit* split = division.OwnOf(ns, port);
+    if (split == nullptr) continue;
+    v1::Frontend frontend = blank;
+    frontend.mutable_key()->set_consumers(model::ConsumersNumber(ns));
+    frontend.set_consumer_namespace(ns);
+    frontend = CompileDriven(objects, *split, port, family, std::move(frontend));
+    everybodys.set_has_consumers(true);
+    std::string text = ToKey(frontend.key());
+    frontends.try_emplace(std::move(text), std::move(frontend));
+  }
 }
 
 Frontends Compiler::CompileService(const ObjectSet& objects,
@@ -364,6 +391,7 @@ Frontends Compiler::CompileService(const ObjectSet& objects,
     for (const ServicePort& port : service.ports) {
       v1::Frontend frontend = FrontendOf(service, vip, port);
       frontend.set_on_empty(options_.on_empty);
+      const v1::Frontend blank = frontend;
       const model::DrivenSplit* split = owners.division == nullptr ? nullptr : owners.division->Of(port);
       if (split != nullptr) {
         // A backend that is named no more is not gone: here, not all endpoints are known.
@@ -374,6 +402,8 @@ Frontends Compiler::CompileService(const ObjectSet& objects,
       }
       if (owners.rollout != nullptr)
         AddSafety(*owners.rollout, published(*owners.rollout), options_, frontend);
+      if (owners.division != nullptr)
+        CompileConsumers(objects, *owners.division, port, blank, frontend, frontends);
       std::string text = ToKey(frontend.key());
       frontends.try_emplace(std::move(text), std::move(frontend));
     }

@@ -31,7 +31,7 @@ struct Options {
 /// The frontends in force, by ToKey().
 using Frontends = std::map<std::string, v1::Frontend>;
 
-/// A frontend's identity as a map key: address bytes, port and protocol.
+/// A frontend's identity as a map key: address bytes, port, protocol, and whose clients it is for.
 std::string ToKey(const v1::FrontendKey& key);
 
 /// Looks endpoints up by service without going through all slices: build once, keep up to date.
@@ -62,21 +62,27 @@ class Compiler {
   /// it, and the preview Service of the rollout that divides it.
   std::vector<model::ObjectKey> Dependents(const model::ObjectKey& service) const;
 
-  /// "TrafficSplit/web", "HTTPRoute/web": what divides the port by weights that others write; "": nothing
-  /// does.
-  std::string SourceOf(const model::ObjectKey& service, const model::ServicePort& port) const;
+  /// "TrafficSplit/web", "HTTPRoute/web": what divides the port by weights that others write, for all clients
+  /// or for those of a namespace alone; "": nothing does.
+  std::string SourceOf(const model::ObjectKey& service, const model::ServicePort& port,
+                       const std::string& consumer_namespace = "") const;
 
  private:
   Options options_;
   std::map<model::ObjectKey, std::vector<model::ObjectKey>> slices_of_;  // service -> its slices
   using ObjectKey = model::ObjectKey;
-  /// What decides on the frontends of one service; at most one pointer is set.
+  /// What decides on the frontends of one service; at most one of them has a say for everybody.
   struct Owners {
     const model::Rollout* rollout = nullptr;    // divides it
     const model::Rollout* previews = nullptr;   // has it as its preview Service
-    const model::Division* division = nullptr;  // by ports: a TrafficSplit, routes
+    const model::Division* division = nullptr;  // by ports: a TrafficSplit, routes; also for clients of some
+                                                // namespaces alone
   };
   Owners OwnersOf(const model::ObjectSet& objects, const ObjectKey& service) const;
+  /// For clients of namespaces with routes of their own; and `everybodys` says that there are some.
+  void CompileConsumers(const model::ObjectSet& objects, const model::Division& division,
+                        const model::ServicePort& port, const v1::Frontend& blank, v1::Frontend& everybodys,
+                        Frontends& frontends) const;
   v1::Frontend CompileDriven(const model::ObjectSet& objects, const model::DrivenSplit& split,
                              const model::ServicePort& port, AddressFamily family,
                              v1::Frontend frontend) const;

@@ -219,6 +219,7 @@ void Dispatcher::Welcome(Session& session, uint32_t number) {
   LogInfo("agent connected",
           {{"node", node.name}, {"number", number}, {"version", node.agent_version}, {"held", held}});
   Send(session, Serialize(message));
+  for (const v1::ControllerMessage& first : observer_.OnWelcome(node)) Send(session, Serialize(first));
   Pump(session);
   observer_.OnNodesChanged();
 }

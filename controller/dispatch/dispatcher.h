@@ -60,6 +60,8 @@ class Observer {
   virtual ~Observer() = default;
   /// Durable numbers for nodes that have none yet; asked before they are welcomed.
   virtual Result<std::map<std::string, uint32_t>> NumberNodes(const std::vector<std::string>& names) = 0;
+  /// What an agent is told before its first update.
+  virtual std::vector<v1::ControllerMessage> OnWelcome(const Node& /*node*/) { return {}; }
   /// A node came, went, acknowledged or refused: look again. Called often; must be cheap.
   virtual void OnNodesChanged() = 0;
   virtual void OnTelemetry(const Node& node, const v1::Telemetry& telemetry) = 0;

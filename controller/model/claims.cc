@@ -7,6 +7,7 @@
 #include <numeric>
 #include <tuple>
 
+#include "common/fnv1a.h"
 #include "controller/model/kinds.h"
 #include "controller/model/yaml_reader.h"
 
@@ -77,6 +78,11 @@ bool Shorten(const std::vector<uint64_t>& sums, std::vector<DrivenBackend>& back
   if (most / divisor > kMaxWeight) return false;
   for (size_t i = 0; i < sums.size(); ++i) backends[i].weight = static_cast<uint32_t>(sums[i] / divisor);
   return true;
+}
+
+/// Gateway API, GEP-1294: it says something of clients of its own namespace alone.
+bool IsConsumer(const Route& route, const ParentRef& parent) {
+  return parent.ns.value_or(route.key.ns) != route.key.ns;
 }
 
 struct Driven {
@@ -161,12 +167,6 @@ class Claimant {
     if (!IsDnsLabel(key.ns) || !IsDnsLabel(key.name)) {
       return Refused(kNoMatchingParent, fmt::format("no Service can have the name {}", Quote(ToString(key))));
     }
-    if (key.ns != route.key.ns) {
-      return Refused(kUnsupportedValue,
-                     fmt::format("Service {} is of another namespace: Weir cannot divide it for clients of "
-                                 "namespace {} alone; write the route in namespace {}",
-                                 ToString(key), route.key.ns, key.ns));
-    }
     const auto service = objects_.services.find(key);
     if (service == objects_.services.end())
       return Refused(kNoMatchingParent, fmt::format("found no Service {}", ToString(key)));
@@ -183,23 +183,34 @@ class Claimant {
           kUnsupportedValue,
           fmt::format("the weights add up to proportions that integers up to {} cannot express", kMaxWeight));
     }
-    const auto taken = taken_.find(key);
-    if (taken != taken_.end())
+    if (IsConsumer(route, parent)) {
+      const auto [known, is_new] = consumers_.emplace(ConsumersNumber(route.key.ns), route.key.ns);
+      if (!is_new && known->second != route.key.ns) {
+        return Refused(
+            kUnsupportedValue,
+            fmt::format("nodes cannot tell clients of namespace {} from those of {}, which has the "
+                        "same number {:08x} and older routes; use a namespace of another name",
+                        route.key.ns, known->second, known->first));
+      }
+    } else if (const auto taken = taken_.find(key); taken != taken_.end()) {
       return Refused(kConflicted, fmt::format("{} divides Service {}", taken->second, ToString(key)));
+    }
     return AttachToPorts(route, parent, service->second, driven);
   }
 
   Finding AttachToPorts(const Route& route, const ParentRef& parent, const Service& service,
                         const Driven& driven) {
+    const std::string clients = IsConsumer(route, parent) ? route.key.ns : "";
     std::vector<std::string> others;
     bool any = false, attached = false;
     for (const ServicePort& port : service.ports) {
       if (port.protocol != Protocol::kTcp || (parent.port && *parent.port != port.port)) continue;
       if (parent.section_name && !parent.section_name->empty() && *parent.section_name != port.name) continue;
       any = true;
-      const auto [owner, is_new] = ports_.emplace(std::pair(service.key, port.port), route.id());
+      const auto [owner, is_new] = ports_.emplace(std::tuple(service.key, port.port, clients), route.id());
       if (is_new || owner->second == route.id()) {
-        claims_.divisions[service.key].tcp[port.port] = driven.split;
+        Division& division = claims_.divisions[service.key];
+        (clients.empty() ? division.tcp : division.consumers[clients])[port.port] = driven.split;
         attached = true;
       } else {
         others.push_back(fmt::format("{} divides port {}", ToString(owner->second), port.port));
@@ -215,7 +226,8 @@ class Claimant {
   const ObjectSet& objects_;
   Claims claims_;
   std::map<ObjectKey, std::string> taken_;  // Services that are divided as a whole, and by whom
-  std::map<std::pair<ObjectKey, uint16_t>, RouteId> ports_;
+  std::map<std::tuple<ObjectKey, uint16_t, std::string>, RouteId> ports_;  // and whose clients; "": all
+  std::map<uint32_t, std::string> consumers_;                              // namespaces by their number
 };
 
 }  // namespace
@@ -224,6 +236,19 @@ const DrivenSplit* Division::Of(const ServicePort& port) const {
   if (whole) return &*whole;
   const auto found = port.protocol == Protocol::kTcp ? tcp.find(port.port) : tcp.end();
   return found == tcp.end() ? nullptr : &found->second;
+}
+
+const DrivenSplit* Division::OwnOf(const std::string& ns, const ServicePort& port) const {
+  const auto own = port.protocol == Protocol::kTcp ? consumers.find(ns) : consumers.end();
+  if (own == consumers.end()) return nullptr;
+  const auto found = own->second.find(port.port);
+  return found == own->second.end() ? nullptr : &found->second;
+}
+
+uint32_t ConsumersNumber(std::string_view ns) {
+  const uint64_t hash = Fnv1a(ns);
+  const auto folded = static_cast<uint32_t>(hash ^ hash >> 32);
+  return folded == 0 ? 1 : folded;
 }
 
 bool RouteVerdict::AnyAccepted() const {

@@ -42,10 +42,18 @@ struct DrivenSplit {
 struct Division {
   std::optional<DrivenSplit> whole;
   std::map<uint16_t, DrivenSplit> tcp;  // by number, from routes
+  /// From routes of other namespaces: for clients of that namespace alone, in the place of all else.
+  std::map<std::string, std::map<uint16_t, DrivenSplit>> consumers;
 
   /// nullptr: undivided.
   const DrivenSplit* Of(const ServicePort& port) const;
+  /// The same for clients of a namespace; nullptr: they have what all have.
+  const DrivenSplit* OwnOf(const std::string& ns, const ServicePort& port) const;
 };
+
+/// The number by which agents know the clients of a namespace: the same for ever, never 0. Two namespaces may
+/// have the same.
+uint32_t ConsumersNumber(std::string_view ns);
 
 /// A condition of a route's status: Gateway API's words.
 struct Finding {
@@ -72,8 +80,10 @@ struct Claims {
 /// Of all objects. A Rollout has its Services before a TrafficSplit, a TrafficSplit its Service before
 /// routes; of two TrafficSplits the older one has it. Of routes to one port HTTPRoute and GRPCRoute come
 /// before TCPRoute, then the older one, then the first by name (Gateway API, conflict resolution). A route
-/// whose ports at a parent all are others' is not accepted there. Cost is in the Rollouts, TrafficSplits and
-/// routes.
+/// whose ports at a parent all are others' is not accepted there. A route of another namespace than its
+/// parent (GEP-1294, consumer route) divides it for clients of its own namespace, whoever divides it for all
+/// others; among such routes of one namespace the same order holds. Cost is in the Rollouts, TrafficSplits
+/// and routes.
 Claims ClaimsOf(const ObjectSet& objects);
 
 /// The objects of a map in the order in which they may claim: the older first, then by name.

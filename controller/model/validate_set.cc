@@ -46,8 +46,16 @@ std::vector<Breach> BreachesOf(const Route& route, const RouteVerdict& verdict) 
                                   "remove it")});
   }
   for (const auto& [index, accepted] : verdict.accepted) {
-    if (accepted.holds || !route.unsupported.empty()) continue;
-    breaches.push_back({fmt::format("spec.parentRefs[{}]", index), accepted.message});
+    const ParentRef& parent = route.parents[index];
+    const std::string field = fmt::format("spec.parentRefs[{}]", index);
+    if (parent.ns && *parent.ns != route.key.ns) {
+      breaches.push_back(
+          {field + ".namespace",
+           Complaint(Quote(*parent.ns), "the route's own: only a cluster knows of what namespace a client is",
+                     "write the route in that namespace")});
+    } else if (!accepted.holds && route.unsupported.empty()) {
+      breaches.push_back({field, accepted.message});
+    }
   }
   if (!verdict.resolved_refs.holds)
     breaches.push_back({"spec.rules[0].backendRefs", verdict.resolved_refs.message});

@@ -157,6 +157,7 @@ void SimAgent::OnMessage(const v1::ControllerMessage& message) {
       break;
     }
     case v1::ControllerMessage::kEndOrders:  // it has no connections
+    case v1::ControllerMessage::kConsumers:  // and no pods
     case v1::ControllerMessage::KIND_NOT_SET:
       break;
   }

@@ -82,6 +82,17 @@ bool Serves(const json::value& list, std::string_view plural) {
                              [&](const json::value& resource) { return Text(resource, {"name"}) == plural; });
 }
 
+void Add(const ReflectorCounters& more, ReflectorCounters& sum) {
+  sum.lists += more.lists;
+  sum.relists += more.relists;
+  sum.pages += more.pages;
+  sum.watches += more.watches;
+  sum.events += more.events;
+  sum.bookmarks += more.bookmarks;
+  sum.errors += more.errors;
+  sum.expired += more.expired;
+}
+
 PodLabels LabelsOf(const json::object& pod, const std::set<std::string>& wanted) {
   PodLabels labels;
   for (const std::string& name : wanted) {
@@ -143,9 +154,18 @@ class Informers::Impl : public std::enable_shared_from_this<Impl> {
     pods_->Start();
   }
 
+  void WatchConsumers(const std::set<std::string>& namespaces) {
+    if (stopped_) return;
+    std::erase_if(consumers_, [&](const auto& entry) { return !namespaces.contains(entry.first); });
+    for (const std::string& ns : namespaces) {
+      if (!consumers_.contains(ns)) FollowConsumers(ns);
+    }
+  }
+
   void Stop() {
     stopped_ = true;
     reflectors_.clear();
+    consumers_.clear();
     timers_.clear();
     pods_.reset();
     work_.reset();
@@ -155,10 +175,34 @@ class Informers::Impl : public std::enable_shared_from_this<Impl> {
     std::map<std::string, ReflectorCounters> counters;
     for (const auto& [name, reflector] : reflectors_) counters[name] = reflector->counters();
     if (pods_) counters["pods"] = pods_->counters();
+    for (const auto& [ns, reflector] : consumers_) Add(reflector->counters(), counters["pods"]);
     return counters;
   }
 
  private:
+  void FollowConsumers(const std::string& ns) {
+    ReflectorOptions options;
+    options.resource = {"", "v1", "pods"};
+    options.ns = ns;
+    ReflectorCallbacks callbacks;
+    callbacks.trim = TrimPlacedPod;
+    callbacks.on_put = [this](json::object&& pod) {
+      Tell([key = KeyOf(pod), place = PodPlaceOf(pod)](InformerListener& listener) {
+        listener.OnConsumer(key, place);
+      });
+    };
+    callbacks.on_delete = [this](const ObjectKey& key) {
+      Tell([key](InformerListener& listener) { listener.OnConsumer(key, std::nullopt); });
+    };
+    callbacks.on_synced = [this, ns] {
+      Tell([ns](InformerListener& listener) { listener.OnConsumersReady(ns); });
+    };
+    callbacks.on_error = [ns](const Status& status) { Complain("pods of namespace " + ns, status); };
+    auto& reflector = consumers_[ns];
+    reflector = std::make_unique<Reflector>(client_, options, std::move(callbacks));
+    reflector->Start();
+  }
+
   static void Complain(const std::string& resource, const Status& status) {
     LogWarn("a resource of the cluster cannot be followed at the moment",
             {{"resource", resource}, {"error", status}});
@@ -253,7 +297,8 @@ class Informers::Impl : public std::enable_shared_from_this<Impl> {
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
   std::map<std::string, std::unique_ptr<Reflector>> reflectors_;
   std::unique_ptr<Reflector> pods_;
-  std::map<std::string, boost::asio::steady_timer> timers_;  // by kind
+  std::map<std::string, std::unique_ptr<Reflector>> consumers_;  // by namespace
+  std::map<std::string, boost::asio::steady_timer> timers_;      // by kind
   std::set<std::string> synced_;
   size_t waiting_ = 0;
   bool stopped_ = false;
@@ -287,6 +332,10 @@ void Informers::Start() {
 
 void Informers::WatchPods(const std::set<std::string>& labels) {
   boost::asio::post(client_.context(), [impl = impl_, labels] { impl->WatchPods(labels); });
+}
+
+void Informers::WatchConsumers(const std::set<std::string>& namespaces) {
+  boost::asio::post(client_.context(), [impl = impl_, namespaces] { impl->WatchConsumers(namespaces); });
 }
 
 std::map<std::string, ReflectorCounters> Informers::Counters() const {

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "controller/kubernetes/client/reflector.h"
+#include "controller/kubernetes/source/consumers.h"
 #include "controller/kubernetes/source/pods.h"
 
 namespace weir::kubernetes {
@@ -35,6 +36,10 @@ class InformerListener {
   virtual void OnPod(const ObjectKey& pod, std::optional<PodLabels> labels) = 0;
   /// Every pod there is has been told by these labels.
   virtual void OnPodsReady(const std::set<std::string>& labels) = 0;
+  /// A pod of a namespace that WatchConsumers() named; nullopt: gone, or of no node.
+  virtual void OnConsumer(const ObjectKey& pod, std::optional<PodPlace> place) = 0;
+  /// Every pod of that namespace has been told.
+  virtual void OnConsumersReady(const std::string& ns) = 0;
   /// Everything there was at the beginning has been told, but pods.
   virtual void OnReady() = 0;
 };
@@ -51,6 +56,8 @@ class Informers {
   void Start();
   /// Pods are told by these labels; others than before: all are told anew.
   void WatchPods(const std::set<std::string>& labels);
+  /// Pods of these namespaces are told with their nodes; those of others no more.
+  void WatchConsumers(const std::set<std::string>& namespaces);
 
   /// Sums over the reflectors, by resource as kubectl names it. Any thread.
   std::map<std::string, ReflectorCounters> Counters() const;

@@ -178,6 +178,18 @@ void Term::OnPodsReady(const std::set<std::string>& labels) {
   Flush();
 }
 
+void Term::OnConsumer(const ObjectKey& pod, std::optional<PodPlace> place) {
+  if (stopped_) return;
+  consumers_.Put(pod, std::move(place));
+  FlushSoon(kPace);
+}
+
+void Term::OnConsumersReady(const std::string& ns) {
+  if (stopped_) return;
+  consumers_.Listed(ns);
+  if (ready_) Flush();
+}
+
 void Term::OnReady() {
   if (stopped_) return;
   ready_ = true;
@@ -205,9 +217,24 @@ void Term::WatchPods() {
   informers_->WatchPods(labels_);
 }
 
+/// A route for the clients of a namespace waits for its pods to be known, so that it is in effect for all of
+/// them when it is acknowledged.
+void Term::WatchConsumers() {
+  const auto namespaces = catalog_.ConsumerNamespaces();
+  if (namespaces == consumers_.namespaces()) return;
+  consumers_.SetNamespaces(namespaces);
+  informers_->WatchConsumers(namespaces);
+}
+
+void Term::TellConsumers() {
+  for (const std::string& node : consumers_.TakeChanged()) app_->TellConsumers(node, consumers_.On(node));
+}
+
 void Term::Flush() {
   WatchPods();
-  if (!pods_ready_) return;  // its coming flushes
+  WatchConsumers();
+  if (!pods_ready_ || !consumers_.complete()) return;  // their coming flushes
+  if (app_) TellConsumers();
   const model::AdmissionChanges changes = catalog_.Take();
   if (!app_) {  // it begins with all that is admitted
     if (const Status status = StartApp(); !status.ok()) {

@@ -56,11 +56,14 @@ class Term final : public app::Outside,
   void OnSettled() override;
   void OnNote(const ObjectKey& rollout, const std::string& text) override;
   std::string Remark(const ObjectKey& rollout) const override;
+  v1::Consumers ConsumersOn(const std::string& node) const override { return consumers_.On(node); }
   // InformerListener
   void OnPut(std::string_view kind, boost::json::object object) override;
   void OnDelete(std::string_view kind, const ObjectKey& key) override;
   void OnPod(const ObjectKey& pod, std::optional<PodLabels> labels) override;
   void OnPodsReady(const std::set<std::string>& labels) override;
+  void OnConsumer(const ObjectKey& pod, std::optional<PodPlace> place) override;
+  void OnConsumersReady(const std::string& ns) override;
   void OnReady() override;
   // Workloads::Host
   const model::Rollout* FindRollout(const ObjectKey& key) const override;
@@ -79,6 +82,8 @@ class Term final : public app::Outside,
   void PutRoute(model::RouteKind kind, boost::json::object object);
   void FlushSoon(std::chrono::milliseconds delay);
   void WatchPods();
+  void WatchConsumers();
+  void TellConsumers();
   void Flush();
   void TakeRefusals();
   void Record(const EventSubject& subject, EventType type, const std::string& reason,
@@ -104,6 +109,7 @@ class Term final : public app::Outside,
   bool pods_ready_ = true;                                    // all of them have been
   std::map<ObjectKey, boost::json::value> rollout_statuses_;  // as last seen
   std::map<ObjectKey, RolloutMetadata> rollouts_;
+  Consumers consumers_;
   Routes routes_;
   Refusals refusals_;
   bool more_than_endpoints_ = false;                 // has changed since the last look at what is refused

@@ -172,6 +172,18 @@ std::set<std::string> Catalog::RevisionLabels() const {
   return labels;
 }
 
+std::set<std::string> Catalog::ConsumerNamespaces() const {
+  std::set<std::string> namespaces;
+  for (const auto& [id, object] : others_) {
+    const auto* route = std::get_if<model::Route>(&object);
+    if (route == nullptr) continue;
+    for (const model::ParentRef& parent : route->parents) {
+      if (parent.IsService() && parent.ns.value_or(id.key.ns) != id.key.ns) namespaces.insert(id.key.ns);
+    }
+  }
+  return namespaces;
+}
+
 std::string Catalog::Refusal(const std::string& kind, const ObjectKey& key) const {
   if (const auto found = unreadable_.find({kind, key}); found != unreadable_.end()) return found->second;
   const auto found = admitter_.refused().find({kind, key});

@@ -46,6 +46,8 @@ class Catalog {
   std::string Refusal(const std::string& kind, const ObjectKey& key) const;
   /// Labels by which Rollouts group pods.
   std::set<std::string> RevisionLabels() const;
+  /// Of routes that divide, or want to divide, a Service of another namespace for clients of their own.
+  std::set<std::string> ConsumerNamespaces() const;
   /// Rollouts that could be read, admitted or not.
   const std::map<ObjectKey, model::Rollout>& rollouts() const { return rollouts_; }
 

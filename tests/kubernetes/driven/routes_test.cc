@@ -134,22 +134,6 @@ TEST_F(RouteTest, WhatConnectCannotDoIsSaidInTheStatus) {
   ASSERT_TRUE(WaitForVerdict("tcproutes", "headless", refused("UnsupportedValue"), "v1", "headless"));
   EXPECT_NE(Message("tcproutes", "headless", "Accepted").find("is headless"), std::string::npos);
   ASSERT_NO_FATAL_FAILURE(ExpectSplit(vip_, {{"aaaa1", 100}})) << "none of them divides anything";
-
-  // A consumer route: it would divide for clients of its own namespace alone.
-  const std::string other = ns().substr(0, 50) + "-other";
-  plane().MustKubectl({"create", "namespace", other});
-  json::object across = ToService("checkout");
-  across["namespace"] = ns();
-  CreateRoute("HTTPRoute", "consumer", {across}, RuleTo(Backends(50)), "v1", other);
-  ASSERT_TRUE(Eventually(
-      [&] {
-        return Verdict(admin_->Find(Routes("httproutes"), {other, "consumer"}))
-            .starts_with("Accepted=False:UnsupportedValue@1");
-      },
-      [&] {
-        return json::serialize(admin_->Find(Routes("httproutes"), {other, "consumer"}));
-      }));
-  plane().Kubectl({"delete", "namespace", other, "--wait=false"});
 }
 
 TEST_F(RouteTest, AReferenceThatLeadsNowhereRefusesItsShareUntilItDoes) {

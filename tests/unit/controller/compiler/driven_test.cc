@@ -163,6 +163,39 @@ TEST(Driven, ABackendOfAnotherNamespaceNeedsItsLeave) {
   EXPECT_EQ(compiler.SourceOf(Key("web"), kWeb.ports[1]), "");
 }
 
+TEST(Driven, ClientsOfOneNamespaceHaveTheirOwn) {
+  Route own = MakeRoute(RouteKind::kHttp, {To("web", 80)}, {Leads("v1", 8000, 1), Leads("v2", 9000, 3)});
+  own.key.ns = "lab";
+  own.parents[0].ns = kNamespace;
+  for (BackendRef& backend : own.backends) backend.ns = "lab";
+  model::Service lab_v1 = kV1, lab_v2 = kV2;
+  lab_v1.key.ns = lab_v2.key.ns = "lab";
+  model::EndpointSlice slice1 = Slice("v1", {"127.0.1.1"}), slice2 = Slice("v2", {"127.0.2.1"});
+  slice1.key.ns = slice2.key.ns = "lab";
+  const ObjectSet objects = SetOf({kWeb, kOwn, lab_v1, lab_v2, slice1, slice2, own});
+  Compiler compiler({.on_empty = v1::ON_EMPTY_PASS});
+  const Frontends frontends = compiler.Compile(objects, {});
+  ASSERT_EQ(frontends.size(), 3U);
+  std::vector<std::string> lines;
+  for (const auto& [key, frontend] : frontends) {
+    EXPECT_EQ(frontend.has_consumers(), frontend.key().port() == 80 && frontend.key().consumers() == 0);
+    EXPECT_EQ(frontend.endpoints_known(), frontend.key().consumers() == 0)
+        << "a backend that is named no more is not gone";
+    EXPECT_EQ(frontend.key().consumers(),
+              frontend.consumer_namespace().empty() ? 0 : model::ConsumersNumber("lab"));
+    lines.push_back(fmt::format("[{}] {}", frontend.consumer_namespace(), ToText(frontend)));
+  }
+  EXPECT_EQ(lines, (std::vector<std::string>{
+                       "[] 127.96.0.1:80/TCP web:http | stable *1: 127.0.9.1:8080",
+                       "[lab] 127.96.0.1:80/TCP web:http | backend v1*1: 127.0.1.1:8080 | backend v2*3: "
+                       "127.0.2.1:8080",
+                       "[] 127.96.0.1:81/TCP web:admin | stable *1: 127.0.9.1:8081"}));
+  EXPECT_EQ(compiler.Dependents({"lab", "v2"}), (std::vector<model::ObjectKey>{{"lab", "v2"}, Key("web")}));
+  EXPECT_EQ(compiler.SourceOf(Key("web"), kWeb.ports[0]), "");
+  EXPECT_EQ(compiler.SourceOf(Key("web"), kWeb.ports[0], "lab"), "HTTPRoute/route");
+  EXPECT_EQ(compiler.SourceOf(Key("web"), kWeb.ports[1], "lab"), "");
+}
+
 // ---- any order
 
 using Change = std::function<void(ObjectSet&)>;

@@ -88,12 +88,14 @@ class FakeObserver final : public Observer {
   void OnNodesChanged() override { ++changes; }
   void OnTelemetry(const Node&, const v1::Telemetry&) override {}
   void OnAgentAhead(uint64_t held) override { ahead = held; }
+  std::vector<v1::ControllerMessage> OnWelcome(const Node&) override { return first; }
 
   Status numbering;
   std::vector<std::vector<std::string>> transactions;
   uint32_t next_number = 0;
   int changes = 0;
   uint64_t ahead = 0;
+  std::vector<v1::ControllerMessage> first;
 };
 
 class DispatcherTest : public testing::Test {
@@ -131,6 +133,27 @@ TEST_F(DispatcherTest, ANewAgentIsWelcomedAndGetsASnapshot) {
   stream.Ack(10);
   EXPECT_EQ(NodeOf("a").generation_acked, 10u);
   EXPECT_EQ(dispatcher_.counters().latency_buckets[2], 1u) << "4 ms";
+}
+
+TEST_F(DispatcherTest, WhatAnAgentIsToldFirstComesBeforeItsFirstUpdate) {
+  observer_.first.emplace_back().mutable_consumers()->add_pods()->set_uid("a pod");
+  FakeStream stream(dispatcher_);
+  stream.Hello("a");
+  stream.Drain();
+  ASSERT_EQ(stream.messages.size(), 3u);
+  EXPECT_TRUE(stream.messages[0].has_welcome());
+  EXPECT_TRUE(stream.messages[1].has_consumers());
+  EXPECT_TRUE(stream.messages[2].has_update());
+  stream.Ack(10);
+  // What it is told later comes before what is published later, on a slow stream too.
+  v1::ControllerMessage told;
+  told.mutable_consumers();
+  dispatcher_.Tell("a", told);
+  dispatcher_.Publish(11, {MakeFrontend(1, 11)}, {});
+  stream.Drain();
+  ASSERT_EQ(stream.messages.size(), 5u);
+  EXPECT_TRUE(stream.messages[3].has_consumers());
+  EXPECT_EQ(stream.messages[4].update().generation(), 11u);
 }
 
 TEST_F(DispatcherTest, NewNodesAreNumberedInOneTransaction) {

@@ -130,9 +130,7 @@ TEST(Claims, WhoDividesAPort) {
        "80: -; 81: -; 53: -",
        {"TCPRoute shop/r[0]=NoMatchingParent: found no Service shop/c",
         "TCPRoute shop/r[1]=NoMatchingParent: Service shop/a: found no such TCP port",
-        "TCPRoute shop/r[2]=UnsupportedValue: Service other/a is of another namespace: Weir cannot divide it "
-        "for "
-        "clients of namespace shop alone; write the route in namespace other"}},
+        "TCPRoute shop/r[2]=NoMatchingParent: found no Service other/a"}},
       {"headless",
        "---\napiVersion: v1\nkind: Service\nmetadata: {name: h, namespace: shop}\nspec: {clusterIP: None}\n" +
            RouteYaml("TCPRoute", "name: r", "parentRefs: [{group: \"\", kind: Service, name: h}], " + kToB),
@@ -148,6 +146,84 @@ TEST(Claims, WhoDividesAPort) {
     EXPECT_EQ(Owners(claims, set), test.owners);
     EXPECT_EQ(Verdicts(claims), test.verdicts);
   }
+}
+
+// ---- for clients of one namespace
+
+const std::string kAcross = "parentRefs: [{group: \"\", kind: Service, namespace: shop, name: a, port: 80}]";
+
+/// A route of that namespace, to Service shop/a.
+std::string ConsumerYaml(const std::string& kind, const std::string& ns, const std::string& metadata) {
+  return "---\napiVersion: gateway.networking.k8s.io/v1\nkind: " + kind + "\nmetadata: {namespace: " + ns +
+         ", " + metadata + "}\nspec: {" + kAcross + ", rules: [{backendRefs: [{name: c, port: 80}]}]}\n";
+}
+
+/// "*: HTTPRoute/r; lab: HTTPRoute/own": who divides port 80 of shop/a for whom.
+std::string For80(const Claims& claims) {
+  const auto division = claims.divisions.find({"shop", "a"});
+  if (division == claims.divisions.end()) return "";
+  const ServicePort port{"http", 80, Protocol::kTcp};
+  const DrivenSplit* all = division->second.Of(port);
+  std::string text = fmt::format("*: {}", all == nullptr ? "-" : all->source);
+  for (const auto& [ns, ports] : division->second.consumers) {
+    const DrivenSplit* own = division->second.OwnOf(ns, port);
+    text += fmt::format("; {}: {}", ns, own == nullptr ? "-" : own->source);
+  }
+  return text;
+}
+
+TEST(Claims, WhoDividesForClientsOfOneNamespace) {
+  const std::string kProducer =
+      RouteYaml("HTTPRoute", Old("all"), "parentRefs: [{group: \"\", kind: Service, name: a}], " + kToB);
+  const struct {
+    std::string name, objects, owners;
+    std::vector<std::string> verdicts;
+  } kCases[] = {
+      {"alone",
+       ConsumerYaml("HTTPRoute", "lab", "name: own"),
+       "*: -; lab: HTTPRoute/own",
+       {"HTTPRoute lab/own[0]=Accepted"}},
+      {"beside the producer's, whichever is older",
+       kProducer + ConsumerYaml("HTTPRoute", "lab", Young("own")) +
+           ConsumerYaml("TCPRoute", "den", Old("own")),
+       "*: HTTPRoute/all; den: TCPRoute/own; lab: HTTPRoute/own",
+       {"HTTPRoute lab/own[0]=Accepted", "HTTPRoute shop/all[0]=Accepted", "TCPRoute den/own[0]=Accepted"}},
+      {"beside a Rollout",
+       RolloutYaml("name: ro", "a") + ConsumerYaml("GRPCRoute", "lab", "name: own"),
+       "*: -; lab: GRPCRoute/own",
+       {"GRPCRoute lab/own[0]=Accepted"}},
+      {"beside a TrafficSplit",
+       SplitYaml("name: t", "a", "{service: b, weight: 1}") + ConsumerYaml("HTTPRoute", "lab", "name: own"),
+       "*: TrafficSplit/t; lab: HTTPRoute/own",
+       {"HTTPRoute lab/own[0]=Accepted"}},
+      {"of two of one namespace the older",
+       ConsumerYaml("HTTPRoute", "lab", Young("a")) + ConsumerYaml("HTTPRoute", "lab", Old("z")),
+       "*: -; lab: HTTPRoute/z",
+       {"HTTPRoute lab/a[0]=Conflicted: HTTPRoute lab/z divides port 80", "HTTPRoute lab/z[0]=Accepted"}},
+      {"two namespaces that nodes could not tell apart",
+       ConsumerYaml("HTTPRoute", "team-88728", Young("r")) +
+           ConsumerYaml("HTTPRoute", "team-80280", Old("r")),
+       "*: -; team-80280: HTTPRoute/r",
+       {"HTTPRoute team-80280/r[0]=Accepted",
+        "HTTPRoute team-88728/r[0]=UnsupportedValue: nodes cannot tell clients of namespace team-88728 from "
+        "those of team-80280, which has the same number 652f4725 and older routes; use a namespace of "
+        "another "
+        "name"}},
+  };
+  for (const auto& test : kCases) {
+    SCOPED_TRACE(test.name);
+    const Claims claims =
+        ClaimsOf(ReadObjects(kServices + ServiceYaml("c", "10.96.0.3", "lab") + test.objects));
+    EXPECT_EQ(For80(claims), test.owners);
+    EXPECT_EQ(Verdicts(claims), test.verdicts);
+  }
+}
+
+TEST(Claims, ANamespacesNumberStaysTheSame) {
+  // Kernels hold it, and agents and controllers of other versions.
+  EXPECT_EQ(ConsumersNumber("team-80280"), 0x652f4725U);
+  EXPECT_EQ(ConsumersNumber("team-88728"), 0x652f4725U);
+  EXPECT_NE(ConsumersNumber("default"), ConsumersNumber("kube-system"));
 }
 
 const std::string kOther = ServiceYaml("c", "10.96.0.3", "other");
