@@ -1,5 +1,6 @@
 // connect() through Weir, beside none at all, kube-proxy's rules and HAProxy.
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -100,6 +101,34 @@ class Field {
   std::vector<Contender> contenders_;
 };
 
+/// Every service is divided otherwise for one namespace, too.
+datapath::Change WithConsumers(datapath::Change change, uint32_t consumers) {
+  const std::vector<datapath::Frontend> everybodys = change.upserts;
+  for (datapath::Frontend& frontend : change.upserts) frontend.has_consumers = true;
+  for (datapath::Frontend own : everybodys) {
+    own.key.consumers = consumers;
+    change.upserts.push_back(std::move(own));
+  }
+  return change;
+}
+
+/// Where a kubelet would have put a container's process.
+struct PodCgroup {
+  kernel_test::Cgroup kubepods, burstable, pod, container;
+  explicit PodCgroup(const std::string& node)
+      : kubepods(node, "kubepods"),
+        burstable(kubepods.path(), "burstable"),
+        pod(burstable.path(), "pod1"),
+        container(pod.path(), "container") {}
+
+  /// bpf_get_current_ancestor_cgroup_id()'s.
+  uint64_t id() const {
+    struct stat about {};
+    if (stat(pod.path().c_str(), &about) != 0) Die("stat " + pod.path());
+    return about.st_ino;
+  }
+};
+
 /// Differences and ratios are to direct connections to as many addresses, in the same round.
 void PrintComparison(const std::vector<Contender>& all, std::vector<double> Contender::*samples) {
   std::vector<std::vector<std::string>> rows;
@@ -121,6 +150,7 @@ void PrintComparison(const std::vector<Contender>& all, std::vector<double> Cont
 
 void BenchConnect(const Settings& settings) {
   std::deque<Node> nodes;  // go after the workers in their cgroups
+  std::deque<PodCgroup> pods;
   std::deque<Haproxy> proxies;
   Field field(settings);
   std::vector<std::vector<std::string>> loads;
@@ -170,6 +200,25 @@ void BenchConnect(const Settings& settings) {
              .node = &tcp_only,
              .cgroup = tcp_only.cgroup()});
   field.Add({.system = "Weir, not in its cgroup", .services = most, .direct = true, .node = &tcp_only});
+  // Services that one namespace has divided for itself: for its pods, and for all others.
+  for (const uint32_t services : settings.sizes()) {
+    if (services != 1 && services != 1000) continue;
+    constexpr uint32_t kConsumers = 7;
+    Node& node = nodes.emplace_back(fmt::format("connect-consumers-{}", services), 2);
+    node.Apply(WithConsumers(MakeChange(1, services, {20, 80}, 5, {Protocol::kTcp}), kConsumers));
+    node.SetTracepoint(false);
+    const PodCgroup& pod = pods.emplace_back(node.cgroup());
+    if (const Status status = node.datapath().SetPods({{pod.id(), kConsumers}}); !status.ok())
+      Die(Message(status));
+    field.Add({.system = "Weir 20/80, a pod with its own",
+               .services = services,
+               .node = &node,
+               .cgroup = pod.container.path()});
+    field.Add({.system = "Weir 20/80, where others have their own",
+               .services = services,
+               .node = &node,
+               .cgroup = node.cgroup()});
+  }
   add_weir("Weir 20/30/50", 1, {20, 30, 50}, 5);
   if (!settings.quick) add_weir("Weir 20/80, 100,000 endpoints", most, {20, 80}, 10);
   for (const uint32_t services : settings.sizes()) {
