@@ -100,6 +100,10 @@ Status AttachHook(const Hook& hook, int program_fd, int cgroup_fd, const std::st
   return OkStatus();
 }
 
+bool IsPinned(const Hook& hook, const std::string& directory) {
+  return access(LinkPath(hook, directory).c_str(), F_OK) == 0;
+}
+
 Status CheckHook(const Hook& hook, uint32_t program_id, int cgroup_fd) {
   std::array<uint32_t, 64> ids{};
   uint32_t count = ids.size();

@@ -30,6 +30,9 @@ Result<UniqueFd> OpenCgroup(const std::string& path);
 /// it is replaced.
 Status AttachHook(const Hook& hook, int program_fd, int cgroup_fd, const std::string& directory);
 
+/// Whether a link of the hook is pinned in `directory`.
+bool IsPinned(const Hook& hook, const std::string& directory);
+
 /// Those of bpf/measure.bpf.c at a cgroup; its tracepoint is none of them.
 const std::vector<Hook>& MeasureHooks();
 

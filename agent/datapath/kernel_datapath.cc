@@ -75,7 +75,10 @@ Result<std::unique_ptr<KernelDatapath>> KernelDatapath::Open(const Options& opti
     }
   }
   RETURN_IF_ERROR(programs.Publish());
-  RETURN_IF_ERROR(programs.Attach(cgroup.get(), options.bpffs_dir));
+  if (const Status attached = programs.Attach(cgroup.get(), options.bpffs_dir); !attached.ok()) {
+    if (found.empty()) RETURN_IF_ERROR(RemoveMapDirectory(programs.maps_at()).status());  // nobody's yet
+    return attached;
+  }
   // From here on every new call runs our programs on our maps.
   for (const std::string& other : ListMapDirectories(options.bpffs_dir)) {
     if (other != wanted) RETURN_IF_ERROR(RemoveMapDirectory(options.bpffs_dir + "/" + other).status());

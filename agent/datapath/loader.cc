@@ -108,9 +108,20 @@ Status Programs::Publish() {
 }
 
 Status Programs::Attach(int cgroup_fd, const std::string& bpffs_directory) const {
-  for (const Hook& hook : Hooks()) {
+  std::vector<const Hook*> added;
+  const auto attach = [&](const Hook& hook) -> Status {
     ASSIGN_OR_RETURN(const int fd, ProgramFd(skeleton_->obj, hook));
-    RETURN_IF_ERROR(AttachHook(hook, fd, cgroup_fd, bpffs_directory));
+    return AttachHook(hook, fd, cgroup_fd, bpffs_directory);
+  };
+  for (const Hook& hook : Hooks()) {
+    const bool pinned = IsPinned(hook, bpffs_directory);
+    const Status status = attach(hook);
+    if (status.ok() && !pinned) added.push_back(&hook);
+    if (status.ok()) continue;
+    // Half of the hooks would divide without translating back, or the other way round, with no agent to know.
+    for (auto it = added.rbegin(); it != added.rend(); ++it)
+      RETURN_IF_ERROR(RemoveHook(**it, bpffs_directory).status());
+    return status;
   }
   return OkStatus();
 }

@@ -32,7 +32,8 @@ class Programs {
   /// Gives the map directory its name, once its maps hold what they shall.
   Status Publish();
 
-  /// Every hook onto the cgroup; the first failure is returned, what was attached stays.
+  /// Every hook onto the cgroup. On the first failure those that had no link before are taken away again;
+  /// those that had one keep the new program.
   Status Attach(int cgroup_fd, const std::string& bpffs_directory) const;
   /// Every program in effect at the cgroup.
   Status Check(int cgroup_fd) const;

@@ -1,6 +1,8 @@
 // Sharing cgroups with others, and leaving the kernel as it was.
 #include <unistd.h>
 
+#include <optional>
+
 #include "tests/kernel/harness/fixture.h"
 #include "tests/kernel/harness/programs.h"
 
@@ -38,6 +40,34 @@ TEST_F(AttachTest, DetachLeavesTheKernelAsItWas) {
   const auto again = datapath::KernelDatapath::Detach(node_->bpffs());
   ASSERT_OK(again);
   EXPECT_TRUE(again->empty());
+}
+
+TEST_F(AttachTest, AnAttachThatFailsHalfWayLeavesTheKernelAsItWas) {
+  // Somebody has connect4 for himself; the hooks before it are free.
+  std::optional<ForeignProgram> alone(std::in_place, node_->cgroup(), ForeignProgram::How::kAttachAlone);
+  const auto before = AllAttachedPrograms(node_->cgroup());
+  const Status status = node_->Open();
+  ASSERT_FALSE(status.ok());
+  EXPECT_NE(Message(status).find("attach connect4"), std::string::npos) << Message(status);
+  EXPECT_EQ(AllAttachedPrograms(node_->cgroup()), before);
+  const PinnedObjects left = FindPinned(node_->bpffs());
+  EXPECT_TRUE(left.links.empty());
+  EXPECT_TRUE(left.maps.empty());
+
+  // What was pinned before stays: a split goes on under the programs it has.
+  alone.reset();
+  ASSERT_OK(node_->Open());
+  ASSERT_OK(node_->Apply(Split()));
+  node_->Close();
+  ASSERT_EQ(unlink((node_->bpffs() + "/link_connect4").c_str()), 0);
+  alone.emplace(node_->cgroup(), ForeignProgram::How::kAttachAlone);
+  EXPECT_FALSE(node_->Open().ok());
+  EXPECT_EQ(FindPinned(node_->bpffs()).links.size(), LinkCount() - 1);
+  alone.reset();
+  ASSERT_OK(node_->Open());
+  const auto ids = node_->Run([&] { return FetchMany(vip_, 2); });
+  ASSERT_OK(ids);
+  EXPECT_EQ(*ids, std::string(2, 1));
 }
 
 TEST_F(AttachTest, ProgramsOfOthersSurviveAllWeDo) {

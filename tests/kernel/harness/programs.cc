@@ -191,7 +191,8 @@ ForeignProgram::ForeignProgram(const std::string& cgroup, How how, std::optional
   if (how == How::kLink) {
     link_ = bpf_link_create(program_, cgroup_, BPF_CGROUP_INET4_CONNECT, nullptr);
     if (link_ < 0) Die("link program");
-  } else if (bpf_prog_attach(program_, cgroup_, BPF_CGROUP_INET4_CONNECT, BPF_F_ALLOW_MULTI) != 0) {
+  } else if (bpf_prog_attach(program_, cgroup_, BPF_CGROUP_INET4_CONNECT,
+                             how == How::kAttachMulti ? BPF_F_ALLOW_MULTI : 0) != 0) {
     Die("attach program");
   }
 }

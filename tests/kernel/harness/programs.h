@@ -43,7 +43,7 @@ PinnedObjects StillThere(const PinnedObjects& objects);
 /// Somebody else's program on a connect4 hook: counts its runs, notes the address it saw, may rewrite it.
 class ForeignProgram {
  public:
-  enum class How { kLink, kAttachMulti };
+  enum class How { kLink, kAttachMulti, kAttachAlone };
   ForeignProgram(const std::string& cgroup, How how, std::optional<SocketAddress> rewrite_to = std::nullopt);
   ~ForeignProgram();
   ForeignProgram(const ForeignProgram&) = delete;
