@@ -163,7 +163,7 @@ size_t WriteSplits(ExpositionWriter& writer, const std::vector<datapath::SplitCo
       AppendLabel(labels, "address", count.key.address.address.ToString());
       AppendLabel(labels, "port", std::to_string(count.key.address.port));
       AppendLabel(labels, "protocol", count.key.protocol == Protocol::kTcp ? "tcp" : "udp");
-      if (!split->consumer_ns.empty()) AppendLabel(labels, "consumer_namespace", split->consumer_ns);
+      AppendLabel(labels, "consumer_namespace", split->consumer_ns);
     }
   }
   writer.Family("weir_split_connections_total", MetricType::Counter,

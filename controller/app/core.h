@@ -142,6 +142,8 @@ class Core {
     bool new_generation = false;
   };
 
+  /// The services whose frontends a rollout decides on.
+  static void InsertServices(const model::Rollout& rollout, std::set<ObjectKey>& services);
   RolloutEntry* EntryOf(Transaction& transaction, const ObjectKey& key) const;
   void Step(Transaction& transaction, const ObjectKey& key, const engine::Event& event) const;
   void ObserveEndpoints(Transaction& transaction, const ObjectKey& key) const;

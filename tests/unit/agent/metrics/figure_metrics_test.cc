@@ -81,6 +81,17 @@ TEST_F(FigureMetricsTest, ExactBuckets) {
   EXPECT_NE(text.find("code=\"200\",le=\"0.00390625\"} 80\n"), std::string::npos);
 }
 
+TEST_F(FigureMetricsTest, ASplitForOneNamespaceIsToldFromThatForAll) {
+  datapath::Frontend own = MakeSplit("checkout", 2);
+  own.key.consumers = 7;
+  own.consumer_ns = "lab";
+  book_.Applied({.upserts = {own}});
+  datapath_.counts.push_back({own.key, {{"v1", 1, 3}, {"v2", 1, 4}}});
+  const std::string text = Text({});
+  EXPECT_NE(text.find(R"(protocol="tcp",consumer_namespace="lab"} 3)"), std::string::npos) << text;
+  EXPECT_NE(text.find(R"(protocol="tcp",consumer_namespace=""} 8)"), std::string::npos) << text;
+}
+
 TEST_F(FigureMetricsTest, WhatIsBeyondTheBoundIsSaid) {
   const std::string text = Text({.max_series = 3});
   EXPECT_NE(text.find("\nweir_agent_series 3\n"), std::string::npos) << text;

@@ -7,6 +7,7 @@
 #include "agent/datapath/fake_datapath.h"
 #include "agent/datapath/fake_ending.h"
 #include "agent/metrics/agent_metrics.h"
+#include "agent/metrics/consumer_metrics.h"
 #include "agent/metrics/ending_metrics.h"
 #include "agent/metrics/figure_metrics.h"
 #include "agent/metrics/guard_metrics.h"
@@ -50,7 +51,9 @@ TEST(MetricsList, IsWhatTheAgentExports) {
   kernel.FinishSweep();
   context.run();
   EndingMetrics ending(orders);
-  EXPECT_EQ(ExposedMetrics(MetricsText({&agent, &safety, &ending}, {&figures})),
+  consumers::Consumers pods(context, datapath, "/nowhere");
+  ConsumerMetrics consumers(pods);
+  EXPECT_EQ(ExposedMetrics(MetricsText({&agent, &safety, &ending, &consumers}, {&figures})),
             ListedMetrics(WEIR_METRICS_LIST, "agent"));
 }
 

@@ -58,6 +58,27 @@ TEST(ToFrontend, TakesEveryField) {
   EXPECT_EQ(*frontend, want);
 }
 
+TEST(ToFrontend, WhoseClientsItIsFor) {
+  v1::Frontend wire = GoodFrontend();
+  wire.set_has_consumers(true);
+  EXPECT_TRUE(ToFrontend(wire)->has_consumers);
+  EXPECT_EQ(ToFrontend(wire)->key.consumers, 0U);
+  wire = GoodFrontend();
+  wire.mutable_key()->set_consumers(0xc0ffee00);
+  wire.set_consumer_namespace("lab");
+  const auto own = ToFrontend(wire);
+  ASSERT_TRUE(own.ok()) << own.status();
+  EXPECT_EQ(own->key.consumers, 0xc0ffee00U);
+  EXPECT_EQ(own->consumer_ns, "lab");
+  EXPECT_FALSE(own->has_consumers);
+  EXPECT_EQ(FromKey(own->key).consumers(), 0xc0ffee00U);
+  EXPECT_EQ(ToString(own->key), "TCP 127.96.0.1:80 for consumers c0ffee00");
+  wire.mutable_key()->set_protocol(v1::PROTOCOL_UDP);
+  EXPECT_NE(Message(ToFrontend(wire).status()).find("consumers: found 3237998080, expected 0 with UDP"),
+            std::string::npos)
+      << ToFrontend(wire).status();
+}
+
 TEST(ToFrontend, HttpIsForTcpAlone) {
   v1::Frontend wire = GoodFrontend();
   EXPECT_FALSE(ToFrontend(wire)->endpoints_known);
