@@ -1,14 +1,13 @@
 // A run as JSON and back, for the store. Conditions are kept as text and parsed again; Boost.JSON's
 // exceptions end here.
 #include <fmt/format.h>
-#include <openssl/sha.h>
 
-#include <array>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
+#include "common/sha256.h"
 #include "controller/analysis/run.h"
 
 namespace weir::analysis {
@@ -75,12 +74,7 @@ json::object QuestionOf(const Provider& provider) {
 }
 
 std::string Fingerprint(const Provider& provider) {
-  const std::string question = json::serialize(QuestionOf(provider));
-  std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
-  SHA256(reinterpret_cast<const unsigned char*>(question.data()), question.size(), digest.data());
-  std::string text;
-  for (const unsigned char byte : digest) text += fmt::format("{:02x}", byte);
-  return text;
+  return Sha256Hex(json::serialize(QuestionOf(provider)));
 }
 
 json::object ProviderToJson(const Metric& metric) {

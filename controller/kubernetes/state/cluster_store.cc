@@ -1,12 +1,10 @@
 #include "controller/kubernetes/state/cluster_store.h"
 
-#include <openssl/sha.h>
-
-#include <array>
 #include <boost/uuid/random_generator.hpp>
 #include <boost/uuid/uuid_io.hpp>
 #include <charconv>
 
+#include "common/sha256.h"
 #include "controller/kubernetes/client/api_error.h"
 
 namespace weir::kubernetes {
@@ -20,12 +18,7 @@ constexpr std::string_view kRolloutAnnotation = "weir.dev/rollout";
 constexpr size_t kPage = 500;
 
 std::string RunsName(const store::RolloutKey& rollout) {
-  const std::string text = rollout.ns + "/" + rollout.name;
-  std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
-  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data());
-  std::string name = "weir-runs-";
-  for (size_t i = 0; i < 8; ++i) name += fmt::format("{:02x}", digest[i]);
-  return name;
+  return "weir-runs-" + Sha256Hex(rollout.ns + "/" + rollout.name).substr(0, 16);
 }
 
 template <typename T>

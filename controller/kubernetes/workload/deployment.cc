@@ -1,10 +1,6 @@
 #include "controller/kubernetes/workload/deployment.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-#include <openssl/sha.h>
-
-#include <array>
+#include "common/sha256.h"
 
 namespace weir::kubernetes {
 namespace {
@@ -118,10 +114,7 @@ std::string TemplateDigest(const json::value& pod_template) {
       if (labels != nullptr && labels->is_object()) labels->get_object().erase(kHashLabel);
     }
   }
-  const std::string text = json::serialize(bare);
-  std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
-  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data());
-  return fmt::format("{:02x}", fmt::join(digest, ""));
+  return Sha256Hex(json::serialize(bare));
 }
 
 bool TrimDeployment(json::object& deployment) {
