@@ -1,6 +1,5 @@
 #include "tests/kubernetes/harness/played_kubelet.h"
 
-#include <boost/asio/post.hpp>
 #include <chrono>
 
 #include "tests/kernel/harness/sockets.h"
@@ -24,18 +23,12 @@ std::string RevisionOf(const json::object& pod) {
 
 PlayedKubelet::PlayedKubelet(const ControlPlane& plane, kernel_test::Servers& servers, std::string ns,
                              uint16_t port)
-    : servers_(servers), ns_(std::move(ns)), port_(port) {
-  auto access = kubernetes::FromKubeconfig(plane.admin_kubeconfig());
-  if (!access.ok()) std::abort();
-  auto client = kubernetes::Client::Create(network_, *access);
-  if (!client.ok()) std::abort();
-  client_ = *std::move(client);
-  network_thread_ = std::thread([this] { network_.run(); });
+    : servers_(servers), ns_(std::move(ns)), port_(port), admin_(plane) {
   // EndpointSlices take no loopback addresses. These are local to the sandbox's only device, which leads
   // nowhere.
   Process({"ip", "address", "replace", "10.244.0.1/16", "dev", "lo"}).Wait();
   const json::object node{{"apiVersion", "v1"}, {"kind", "Node"}, {"metadata", {{"name", kNode}}}};
-  (void)client_->Call(kubernetes::CreateRequest({"", "v1", "nodes"}, "", node));  // or it is there already
+  (void)admin_.Call(kubernetes::CreateRequest({"", "v1", "nodes"}, "", node));  // or it is there already
   thread_ = std::thread([this] {
     while (!stopping_) {
       Look();
@@ -47,9 +40,6 @@ PlayedKubelet::PlayedKubelet(const ControlPlane& plane, kernel_test::Servers& se
 PlayedKubelet::~PlayedKubelet() {
   stopping_ = true;
   thread_.join();
-  boost::asio::post(network_, [this] { client_->Stop(); });
-  work_.reset();
-  network_thread_.join();
 }
 
 uint8_t PlayedKubelet::IdOf(const std::string& revision) const {
@@ -78,7 +68,7 @@ void PlayedKubelet::Look() {
   kubernetes::ApiRequest list;
   list.target = "/api/v1/pods";
   list.timeout = std::chrono::seconds(5);
-  const auto answer = client_->Call(list);
+  const auto answer = admin_.Call(list);
   if (!answer.ok()) return;  // the API server is away: kubelets go on by themselves
   std::set<std::string> there, leaders;
   for (const json::value& item : answer->body.at("items").as_array()) {
@@ -96,7 +86,7 @@ void PlayedKubelet::Look() {
       // As long as it is there it serves: its end was asked for with grace.
       kubernetes::ApiRequest end = kubernetes::DeleteRequest(kPods, kubernetes::KeyOf(pod));
       end.body = R"({"apiVersion":"v1","kind":"DeleteOptions","gracePeriodSeconds":0})";
-      (void)client_->Call(end);
+      (void)admin_.Call(end);
       continue;
     }
     if (kubernetes::KeyOf(pod).ns != ns_) continue;
@@ -141,7 +131,7 @@ void PlayedKubelet::Start(const json::object& pod) {
                             {"conditions", json::array{json::object{{"type", "Ready"},
                                                                     {"status", ready ? "True" : "False"},
                                                                     {"lastTransitionTime", now}}}}};
-  const auto written = client_->Call(kubernetes::StatusPatchRequest(kPods, kubernetes::KeyOf(pod), status));
+  const auto written = admin_.Call(kubernetes::StatusPatchRequest(kPods, kubernetes::KeyOf(pod), status));
   if (!written.ok()) Again(uid);
 }
 
@@ -155,7 +145,7 @@ bool PlayedKubelet::Bind(const kubernetes::ObjectKey& pod) {
                                    {"kind", "Binding"},
                                    {"metadata", {{"name", pod.name}}},
                                    {"target", {{"apiVersion", "v1"}, {"kind", "Node"}, {"name", kNode}}}});
-  return client_->Call(request).ok();
+  return admin_.Call(request).ok();
 }
 
 /// The API server did not take it: at the next look.

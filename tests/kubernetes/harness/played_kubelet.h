@@ -5,18 +5,15 @@
 #pragma once
 
 #include <atomic>
-#include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/io_context.hpp>
 #include <chrono>
 #include <map>
-#include <memory>
 #include <mutex>
 #include <set>
 #include <string>
 #include <thread>
 
-#include "controller/kubernetes/client/client.h"
 #include "tests/kernel/harness/servers.h"
+#include "tests/kubernetes/harness/admin.h"
 #include "tests/kubernetes/harness/control_plane.h"
 
 namespace weir::kubernetes_test {
@@ -50,10 +47,8 @@ class PlayedKubelet {
   kernel_test::Servers& servers_;
   const std::string ns_;
   const uint16_t port_;
-  boost::asio::io_context network_{1};
-  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{network_.get_executor()};
-  std::unique_ptr<kubernetes::Client> client_;
-  std::thread network_thread_, thread_;
+  Admin admin_;
+  std::thread thread_;
   std::atomic<bool> held_{false}, stopping_{false};
   std::atomic<std::chrono::milliseconds> grace_{std::chrono::milliseconds(0)};
   std::map<std::string, std::chrono::steady_clock::time_point> ending_;  // by uid: since when
