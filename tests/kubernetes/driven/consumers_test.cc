@@ -3,7 +3,10 @@
 // them, named by the UID that the API server gave the pod.
 #include <sched.h>
 
+#include <array>
 #include <filesystem>
+#include <set>
+#include <sstream>
 
 #include "tests/kernel/harness/sandbox.h"
 #include "tests/kubernetes/driven/routes_fixture.h"
@@ -96,14 +99,18 @@ class ConsumerTest : public RouteTest {
            {"containers", json::array{json::object{{"name", "client"}, {"image", "client:1"}}}}}}}));
     return std::string(kubernetes::Text(pod, {"metadata", "uid"}));
   }
-  /// The kubelet has made it.
-  ClientPod& Run(size_t node, const std::string& uid) {
+  /// The kubelet has made it; it reaches the pods of these versions.
+  ClientPod& Run(size_t node, const std::string& uid,
+                 const std::vector<std::string>& versions = {"aaaa1", "bbbb2"},
+                 const std::string& label = "rollouts-pod-template-hash") {
     auto& pod = *pods_.emplace_back(std::make_unique<ClientPod>(*nodes_[node], uid));
-    for (const char* const version : {"aaaa1", "bbbb2"}) {
-      const std::string address = plane().MustKubectl({"get", "pods", "-n", ns(), "-l",
-                                                       std::string("rollouts-pod-template-hash=") + version,
-                                                       "-o", "jsonpath={.items[0].status.podIP}"});
-      servers_.AddTcp(Address(address, kPodPort), kubelet_->IdOf(version), pod.netns());
+    for (const std::string& version : versions) {
+      const std::string addresses =
+          plane().MustKubectl({"get", "pods", "-n", ns(), "-l", label + "=" + version, "-o",
+                               "jsonpath={.items[*].status.podIP}"});
+      std::istringstream each(addresses);
+      for (std::string address; each >> address;)
+        servers_.AddTcp(Address(address, kPodPort), kubelet_->IdOf(version), pod.netns());
     }
     return pod;
   }
@@ -278,6 +285,58 @@ TEST_F(ConsumerTest, OpenConnectionsOfItsOwnSplitAreNotTakenForLed) {
   std::this_thread::sleep_for(std::chrono::seconds(8));  // as it does 5 s after its first full update
   *state.get() = 2;
   EXPECT_EQ(held->Wait().value_or("?"), "open");
+}
+
+TEST_F(ConsumerTest, AnAbortResetsTheCanarysConnectionsInPodsAndNoneOfTheirOwn) {
+  ApplyCheckout(2, "[{setWeight: 50}, {pause: {}}]", "\n  onAbort: reset");
+  vip_ = VipOf("checkout");
+  StartAll();
+  ASSERT_TRUE(WaitForRollout(".status.phase", "Healthy"));
+  SetImage("checkout:2");
+  ASSERT_TRUE(WaitForRollout(".status.phase", "Paused"));
+  const std::string stable = RolloutField(".status.stableRevision"),
+                    canary = RolloutField(".status.canaryRevision");
+  // Namespace lab goes to the canary's pods by a Service of its own choice.
+  plane().Apply(fmt::format(R"(
+apiVersion: v1
+kind: Service
+metadata: {{name: next, namespace: {0}}}
+spec: {{selector: {{app: checkout, pod-template-hash: {1}}}, ports: [{{name: http, port: 80, targetPort: 8080}}]}}
+)",
+                            ns(), canary));
+  Grant();
+  json::object parent = ToService("checkout");
+  parent["namespace"] = ns();
+  CreateRoute("HTTPRoute", "own", {parent},
+              RuleTo({json::object{{"name", "next"}, {"namespace", ns()}, {"port", 80}}}), "v1", lab_);
+  ASSERT_TRUE(WaitForOwn(Accepted(1)));
+  const auto run = [&](const std::string& in, const std::string& name) -> ClientPod& {
+    return Run(0, Schedule(in, name, 0), {stable, canary}, "pod-template-hash");
+  };
+  ClientPod& own = run(lab_, "client");
+  ClientPod& other = run(ns(), "other");
+  ASSERT_TRUE(Eventually([&] { return AgentMetric(0, "weir_agent_consumer_pods") == "1"; },
+                         [&] { return AgentMetric(0, "weir_agent_consumer_pods"); }));
+
+  // Of two connections in a row one is the canary's; of namespace lab's both.
+  struct Held {
+    kernel_test::Shared<std::atomic<int>> state;
+    std::unique_ptr<kernel_test::ClientProcess> process;
+  };
+  std::array<Held, 4> held;
+  for (size_t i = 0; i < held.size(); ++i) {
+    held[i].process = (i < 2 ? other : own).Hold(vip_, *held[i].state.get());
+    ASSERT_TRUE(Eventually([&] { return *held[i].state.get() == 1; }, [] { return "no connection"; }));
+  }
+  Weirctl({"abort", "checkout"});
+  ASSERT_TRUE(WaitForMessage("ended 1 connection of revision " + canary));
+  std::multiset<std::string> others, owns;
+  for (size_t i = 0; i < held.size(); ++i) {
+    *held[i].state.get() = 2;
+    (i < 2 ? others : owns).insert(held[i].process->Wait().value_or("?"));
+  }
+  EXPECT_EQ(others, (std::multiset<std::string>{"Software caused connection abort", "open"}));
+  EXPECT_EQ(owns, (std::multiset<std::string>{"open", "open"}));
 }
 
 TEST_F(ConsumerTest, ClientsWithAffinityKeepToTheirOwnSplit) {
