@@ -75,7 +75,7 @@ Result<std::unique_ptr<KernelDatapath>> KernelDatapath::Open(const Options& opti
     }
   }
   RETURN_IF_ERROR(programs.Publish());
-  if (const Status attached = programs.Attach(cgroup.get(), options.bpffs_dir); !attached.ok()) {
+  if (Status attached = programs.Attach(cgroup.get(), options.bpffs_dir); !attached.ok()) {
     if (found.empty()) RETURN_IF_ERROR(RemoveMapDirectory(programs.maps_at()).status());  // nobody's yet
     return attached;
   }
@@ -121,7 +121,7 @@ Result<std::vector<std::string>> KernelDatapath::Detach(const std::string& bpffs
 Status KernelDatapath::Apply(const Change& change) {
   // Before the change is in force, so that nothing of its first connections is missed.
   if (std::any_of(change.upserts.begin(), change.upserts.end(), NeedsPackets)) SetPackets(true);
-  const Status status = table_.Apply(change, table_.node_number());
+  Status status = table_.Apply(change, table_.node_number());
   SetPackets(table_.NeedsPackets());
   return status;
 }

@@ -115,7 +115,7 @@ Status Programs::Attach(int cgroup_fd, const std::string& bpffs_directory) const
   };
   for (const Hook& hook : Hooks()) {
     const bool pinned = IsPinned(hook, bpffs_directory);
-    const Status status = attach(hook);
+    Status status = attach(hook);
     if (status.ok() && !pinned) added.push_back(&hook);
     if (status.ok()) continue;
     // Half of the hooks would divide without translating back, or the other way round, with no agent to know.
