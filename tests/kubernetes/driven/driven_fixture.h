@@ -96,8 +96,7 @@ class DrivenTest : public ClusterTest {
 
   void InstallSmi() {
     plane().MustKubectl({"apply", "-f", WEIR_DRIVEN "/trafficsplit_crd.yaml"});
-    plane().MustKubectl(
-        {"wait", "--for=condition=Established", "--timeout=30s", "crd/trafficsplits.split.smi-spec.io"});
+    plane().AwaitCrds({"trafficsplits.split.smi-spec.io"});
   }
   /// The real CRDs of Gateway API's routes; false: they are not there, and the test is skipped.
   bool InstallGatewayApi(const std::vector<std::string>& kinds = {"httproutes", "grpcroutes", "tcproutes",
@@ -112,9 +111,10 @@ class DrivenTest : public ClusterTest {
     for (const std::string& kind : kinds) {
       plane().MustKubectl(
           {"apply", "--server-side", "-f", folder + "gateway.networking.k8s.io_" + kind + ".yaml"});
-      plane().MustKubectl({"wait", "--for=condition=Established", "--timeout=30s",
-                           "crd/" + kind + ".gateway.networking.k8s.io"});
     }
+    std::vector<std::string> names = kinds;
+    for (std::string& name : names) name += ".gateway.networking.k8s.io";
+    plane().AwaitCrds(names);
     return true;
   }
 

@@ -151,7 +151,7 @@ TEST_F(DisorderTest, ItsOwnCrdsComeLast) {
                          [&] { return Log("controller"); }));
   const auto installed = Clock::now();
   plane().MustKubectl({"apply", "-k", WEIR_DEPLOY "/crds"});
-  plane().MustKubectl({"wait", "--for=condition=Established", "--timeout=30s", "crd/rollouts.weir.dev"});
+  plane().AwaitCrds({"rollouts.weir.dev"});
   ApplyCheckout(2, kSteps);
   PlayService();
   StartAgents(service_->address());

@@ -43,8 +43,7 @@ class ClusterTest : public KubernetesTest {
     KubernetesTest::SetUp();
     if (IsSkipped() || HasFatalFailure()) return;
     plane().MustKubectl({"apply", "-k", WEIR_DEPLOY "/crds"});
-    plane().MustKubectl({"wait", "--for=condition=Established", "--timeout=30s", "crd/rollouts.weir.dev",
-                         "crd/webhooks.weir.dev", "crd/analysistemplates.weir.dev"});
+    plane().AwaitCrds({"rollouts.weir.dev", "webhooks.weir.dev", "analysistemplates.weir.dev"});
     // The shipped roles, and nothing else of the installation.
     const auto rendered = plane().MustKubectl({"kustomize", WEIR_DEPLOY "/base"});
     plane().MustKubectl({"apply", "-f", WEIR_DEPLOY "/base/namespace.yaml"});

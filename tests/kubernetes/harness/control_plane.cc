@@ -285,6 +285,21 @@ std::string ControlPlane::MustKubectl(Strings arguments, const std::string& inpu
   return output.text;
 }
 
+void ControlPlane::AwaitCrds(const Strings& names) const {
+  Strings arguments = {"wait", "--for=condition=Established", "--timeout=30s"};
+  for (const std::string& name : names) arguments.push_back("crd/" + name);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  Output output;
+  do {
+    output = Kubectl(arguments);
+    if (output.code == 0) return;
+    // kubectl wait gives up at once on an object that has no conditions yet ("accessor error").
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));  // between two questions to another process
+  } while (std::chrono::steady_clock::now() < deadline);
+  ADD_FAILURE() << "the API does not serve " << fmt::format("{}", fmt::join(names, ", ")) << ": "
+                << output.text;
+}
+
 Result<std::string> ControlPlane::TokenOf(const std::string& ns, const std::string& service_account) const {
   const Output output = Kubectl({"create", "token", service_account, "-n", ns});
   if (output.code != 0) return Error(absl::StatusCode::kInternal, "kubectl create token: {}", output.text);

@@ -55,6 +55,8 @@ class ControlPlane {
   /// Its output; the test has failed when it did.
   std::string MustKubectl(std::vector<std::string> arguments, const std::string& input = "") const;
   /// `kubectl apply -f -`.
+  /// Until the API serves these, by name; a minute at most.
+  void AwaitCrds(const std::vector<std::string>& names) const;
   void Apply(const std::string& manifests) const { MustKubectl({"apply", "-f", "-"}, manifests); }
 
   /// A kubeconfig with a token of that service account, which must exist; its path.

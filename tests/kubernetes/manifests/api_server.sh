@@ -102,5 +102,10 @@ END
 
 # Until the API serves these CRDs.
 wait_for_crds() { # CRD...
-  "$kubectl" wait --for=condition=Established --timeout=60s "${@/#/crd/}" >/dev/null || fail "CRDs are not served: $*"
+  local deadline=$((SECONDS + 60))
+  # kubectl wait gives up at once on an object that has no conditions yet.
+  until "$kubectl" wait --for=condition=Established --timeout=30s "${@/#/crd/}" >/dev/null 2>&1; do
+    ((SECONDS < deadline)) || fail "CRDs are not served: $*"
+    sleep 0.1 # between two questions to another process
+  done
 }

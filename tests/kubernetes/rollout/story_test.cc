@@ -268,8 +268,7 @@ TEST_F(StoryTest, ArgosTemplatesAreRead) {
   const std::string crd =
       where.seen.substr(0, where.seen.find('\n')) + "/crds/argo-rollouts/analysis-template-crd.yaml";
   plane().MustKubectl({"apply", "--server-side", "-f", crd});
-  plane().MustKubectl(
-      {"wait", "--for=condition=Established", "--timeout=30s", "crd/analysistemplates.argoproj.io"});
+  plane().AwaitCrds({"analysistemplates.argoproj.io"});
   plane().Apply(fmt::format(R"(
 apiVersion: argoproj.io/v1alpha1
 kind: AnalysisTemplate
