@@ -69,7 +69,7 @@ int Run(const std::vector<std::string>& arguments, Environment& environment) {
   CLI::App app(environment.program + " drives the rollouts of a Weir controller.", environment.program);
   app.require_subcommand(1);
   app.fallthrough();  // global flags may follow the command
-  Context context{environment, {}};
+  Context context(environment);
   AddGlobalOptions(app, context);
   AddApplyCommands(app, context);
   AddGetCommand(app, context);

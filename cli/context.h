@@ -20,6 +20,9 @@ namespace weir::cli {
 Result<std::chrono::milliseconds> DurationFlag(const std::string& flag, const std::string& text);
 
 struct Context {
+  // GCC 12 takes the members of an aggregate for uninitialised where its construction throws.
+  explicit Context(Environment& program_environment) : environment(program_environment) {}
+
   Environment& environment;
   // Global flags.
   ClientOptions client;
