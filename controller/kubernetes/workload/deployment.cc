@@ -29,8 +29,8 @@ json::object TrimMetadata(const json::object& metadata) {
       metadata,
       {"name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp"},
       kept);
-  Keep(ObjectAt(metadata, "annotations"), {kHolderAnnotation, kKeptAnnotation, kTemplateAnnotation},
-       annotations);
+  Keep(ObjectAt(metadata, "annotations"),
+       {kHolderAnnotation, kKeptAnnotation, kTemplateAnnotation, kNextAnnotation}, annotations);
   if (!annotations.empty()) kept["annotations"] = std::move(annotations);
   if (const json::value* owners = metadata.if_contains("ownerReferences")) kept["ownerReferences"] = *owners;
   return kept;
@@ -153,6 +153,13 @@ Result<Deployment> ReadDeployment(const json::object& trimmed) {
   deployment.holder = Text(trimmed, {"metadata", "annotations", kHolderAnnotation});
   deployment.kept = Text(trimmed, {"metadata", "annotations", kKeptAnnotation});
   deployment.template_revision = Text(trimmed, {"metadata", "annotations", kTemplateAnnotation});
+  if (const auto next = Text(trimmed, {"metadata", "annotations", kNextAnnotation}); !next.empty()) {
+    const auto value = ParseJson(next);
+    if (!value.ok() || !value->is_object())
+      return InvalidArgument("annotation {}: found {}, expected a pod template", kNextAnnotation,
+                             next.substr(0, 40));
+    deployment.has_next = true;
+  }
   const json::object& spec_object = ObjectAt(trimmed, "spec");
   const json::object& strategy = ObjectAt(spec_object, "strategy");
   Fields metadata(ObjectAt(trimmed, "metadata"), "metadata"), status(ObjectAt(trimmed, "status"), "status"),

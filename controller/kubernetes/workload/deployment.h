@@ -20,6 +20,7 @@ inline constexpr std::string_view kHashLabel = "pod-template-hash";
 inline constexpr std::string_view kHolderAnnotation = "weir.dev/rollout";
 inline constexpr std::string_view kKeptAnnotation = "weir.dev/kept";
 inline constexpr std::string_view kTemplateAnnotation = "weir.dev/template";
+inline constexpr std::string_view kNextAnnotation = "weir.dev/next-template";
 
 /// A count, or a share of the replicas as "25%" (intstr.IntOrString).
 using IntOrPercent = boost::json::value;
@@ -52,6 +53,7 @@ struct Deployment {
   std::string holder;             // kHolderAnnotation; empty: not held
   std::string kept;               // kKeptAnnotation
   std::string template_revision;  // kTemplateAnnotation
+  bool has_next = false;          // kNextAnnotation: a template that was put aside
   bool operator==(const Deployment&) const = default;
 };
 

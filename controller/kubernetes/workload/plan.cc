@@ -41,6 +41,12 @@ Knobs Surge(uint32_t pods) {
   return knobs;
 }
 
+Knobs Stay(const Knobs& present) {
+  Knobs knobs = present;
+  knobs.paused = true;
+  return knobs;
+}
+
 bool IsSurge(const Knobs& knobs) { return knobs.min_ready_seconds == kNeverAvailableSeconds; }
 
 /// What the user has changed while it was held is the user's from now on.
@@ -85,6 +91,7 @@ class Planner {
                       facts_.name, kKeptAnnotation, Message(kept.status())));
     }
     user_ = WithUsersChanges(*kept, deployment_.knobs);
+    if (MustWait()) return LetGo();
     if (current_ == nullptr) return NewTemplate();
     if (revision_ != deployment_.template_revision && !ReappliedAfterAbort()) return UsersChoice();
     return Follow();
@@ -97,6 +104,10 @@ class Planner {
     write.knobs = kept.ok() ? WithUsersChanges(*kept, deployment_.knobs) : deployment_.knobs;
     if (revision_ != progress_.stable && !progress_.stable.empty()) {
       if (const ReplicaSet* stable = SetOf(progress_.stable)) write.template_of = stable->key.name;
+    }
+    if (deployment_.has_next) {  // the user's latest wish
+      write.template_of.clear();
+      write.next = NextTemplate::kBroughtBack;
     }
     WorkloadPlan plan;
     plan.write = std::move(write);
@@ -132,12 +143,14 @@ class Planner {
 
   /// Held, with this template; nothing to write where it is so already.
   WorkloadPlan Write(const Knobs& knobs, const std::string& template_revision,
-                     const std::string& template_of = "") const {
+                     const std::string& template_of = "", NextTemplate next = NextTemplate::kNone) const {
     WorkloadPlan plan;
     const std::string kept = ToJson(user_);
+    const bool next_changes =
+        next != NextTemplate::kKept && (deployment_.has_next || next != NextTemplate::kNone);
     if (!template_of.empty() || knobs != deployment_.knobs || kept != deployment_.kept ||
-        template_revision != deployment_.template_revision) {
-      plan.write = WorkloadWrite{knobs, template_of, facts_.rollout, kept, template_revision};
+        template_revision != deployment_.template_revision || next_changes) {
+      plan.write = WorkloadWrite{knobs, template_of, facts_.rollout, kept, template_revision, next};
     }
     return plan;
   }
@@ -185,7 +198,8 @@ class Planner {
     if (!progress_.canary.empty() && progress_.canary == revision_) return Lead();
     if (progress_.stable != revision_) return Wait("the rollout to begin");
     if (others_ != nullptr) return LetGo();
-    return Write(Hold(user_), revision_);
+    return Write(Hold(user_), revision_, "",
+                 deployment_.has_next ? NextTemplate::kBroughtBack : NextTemplate::kNone);
   }
 
   WorkloadPlan ChangeTemplate(const std::string& target) const {
@@ -206,9 +220,11 @@ class Planner {
     // Back to stable: nobody dials the canary any more before its pods may go.
     if (target == progress_.stable && !progress_.settled)
       return Wait("every node to take the canary's weight away");
-    const uint32_t pods = target == progress_.stable ? 1 : progress_.pods.value_or(1);
-    return Write(target == progress_.stable && IsSurge(deployment_.knobs) ? deployment_.knobs : Surge(pods),
-                 target, set->key.name);
+    if (target == progress_.stable)
+      return Write(Stay(IsSurge(deployment_.knobs) ? deployment_.knobs : Surge(1)), target, set->key.name);
+    // As a template of the user's would: see `stay`.
+    if (revision_ == progress_.stable && IsEmpty(set) && !Leaving().empty()) return LetGo();
+    return Write(Surge(progress_.pods.value_or(1)), target, set->key.name);
   }
 
   /// As many pods as the engine wants; fewer only once every node has the weights that need fewer.
@@ -222,19 +238,43 @@ class Planner {
     return Write(knobs, revision_);
   }
 
-  /// All traffic is where it belongs; the other pods go when nobody talks to them any more.
+  bool Stays() const { return IsSurge(deployment_.knobs) && deployment_.knobs.paused; }
+  /// A template without pods came during `stay`.
+  bool MustWait() const {
+    return Stays() && revision_ != progress_.stable && SetOf(progress_.stable) != nullptr &&
+           IsEmpty(current_);
+  }
+  static bool IsEmpty(const ReplicaSet* set) {
+    return set == nullptr || (set->pods == 0 && set->replicas == 0);
+  }
+
+  /// A revision besides stable that has pods.
+  std::string Leaving() const {
+    for (const ReplicaSet& set : facts_.sets) {
+      if (set.revision != progress_.stable && (set.pods > 0 || set.replicas > 0)) return set.revision;
+    }
+    return "";
+  }
+
+  /// All traffic is where it belongs; the other pods go when nobody talks to them any more. The template is
+  /// stable's, or one that came meanwhile and waits.
   WorkloadPlan LetGo() const {
-    WorkloadPlan plan;
-    if (!progress_.settled || progress_.keeps_previous) {
-      plan.waits_for = progress_.settled ? "the way back to be over" : "every node to take the weights";
+    const std::string leaving = Leaving();
+    const bool settled = progress_.settled && !progress_.keeps_previous;
+    if (!settled || !(facts_.leaving_may_go || leaving.empty())) {
+      WorkloadPlan plan = Write(IsSurge(deployment_.knobs) ? Stay(deployment_.knobs) : deployment_.knobs,
+                                deployment_.template_revision, "", NextTemplate::kKept);
+      plan.waits_for = !progress_.settled         ? "every node to take the weights"
+                       : progress_.keeps_previous ? "the way back to be over"
+                                                  : fmt::format("connections to revision {} to end", leaving);
+      if (settled) plan.leaving = leaving;
       return plan;
     }
-    if (facts_.leaving_may_go) {
-      plan = Write(Release(user_), revision_);
-    } else {
-      plan.waits_for = fmt::format("connections to revision {} to end", others_->revision);
-    }
-    plan.leaving = others_->revision;
+    WorkloadPlan plan = revision_ == progress_.stable
+                            ? Write(Release(user_), revision_, "", NextTemplate::kKept)
+                            : Write(Release(user_), progress_.stable, SetOf(progress_.stable)->key.name,
+                                    NextTemplate::kPutAside);
+    plan.leaving = leaving;
     return plan;
   }
 
@@ -280,6 +320,11 @@ void Edit(const WorkloadWrite& write, const json::value& pod_template, json::obj
   SetOrErase(annotations, kKeptAnnotation, write.kept);
   SetOrErase(annotations, kTemplateAnnotation, write.template_revision);
   json::object& spec = MemberObject(deployment, "spec");
+  if (write.next == NextTemplate::kPutAside) annotations[kNextAnnotation] = json::serialize(spec["template"]);
+  if (write.next == NextTemplate::kBroughtBack)
+    spec["template"] = json::parse(annotations.at(kNextAnnotation).as_string());
+  if (write.next == NextTemplate::kNone || write.next == NextTemplate::kBroughtBack)
+    annotations.erase(kNextAnnotation);
   spec["paused"] = write.knobs.paused;
   spec["minReadySeconds"] = write.knobs.min_ready_seconds;
   spec["progressDeadlineSeconds"] = write.knobs.progress_deadline_seconds;

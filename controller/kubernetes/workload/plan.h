@@ -7,8 +7,10 @@
 //
 //   hold      paused, maxUnavailable 0: a new template waits, pods that die are replaced
 //   surge n   maxSurge n, minReadySeconds 2000000000: n pods of the new template become Ready and so
-//   endpoints, but
-//             never Available, so no old pod goes
+//             endpoints, but never Available, so no old pod goes
+//   stay      surge, paused, while connections to pods that are to go are waited for. A new template waits as
+//             well: the Deployment controller would begin by removing pods that are not Available
+//             (cleanupUnhealthyReplicas), which are those with all the traffic
 //   release   minReadySeconds as the user has it: the new pods are Available at once, the others go
 #pragma once
 
@@ -43,11 +45,16 @@ struct WorkloadFacts {
   bool leaving_may_go = false;  // no connection to pods that are to go is open, or they have had their time
 };
 
+/// The user's template that came during `stay`. Only the Deployment's own template can be released, so it is
+/// put aside, into kNextAnnotation, until that is done.
+enum class NextTemplate { kNone, kKept, kPutAside, kBroughtBack };
+
 /// What the Deployment is to become.
 struct WorkloadWrite {
   Knobs knobs;
   std::string template_of;  // ReplicaSet whose pod template it gets; empty: it keeps its own
   std::string holder, kept, template_revision;  // annotations; empty: removed
+  NextTemplate next = NextTemplate::kNone;
   bool operator==(const WorkloadWrite&) const = default;
 };
 

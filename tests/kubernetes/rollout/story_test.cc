@@ -73,6 +73,29 @@ TEST_F(StoryTest, ADeploymentGetsACanary) {
   EXPECT_EQ(Get("deployment/checkout", ".spec.minReadySeconds"), "") << "as the user has it";
 }
 
+// Old pods are kept until connections to them have ended. What comes meanwhile must not cost the new stable
+// its pods, which the Deployment controller does not take for Available yet.
+TEST_F(StoryTest, ATemplateRightAfterThePromotionWaitsForOldPodsToGo) {
+  ASSERT_NO_FATAL_FAILURE(Begin(4, "[{setWeight: 20}, {pause: {}}]"));
+  const std::string first = stable_;
+  SetImage("checkout:2");
+  ASSERT_NO_FATAL_FAILURE(ExpectPausedAt(20));
+  Weirctl({"promote", "checkout"});
+  ASSERT_TRUE(WaitForRollout(".status.stableRevision", canary_));
+  stable_ = canary_;
+  ASSERT_TRUE(WaitForHold());
+  ASSERT_EQ(kubelet_->Pods(first), 4U) << "they wait for connections to end";
+  SetImage("checkout:3");
+  ASSERT_TRUE(WaitForMessage("waiting for connections to revision " + first + " to end"));
+  EXPECT_EQ(kubelet_->Pods(stable_), 4U);
+  ASSERT_TRUE(WaitForPods(first, 0));
+  EXPECT_EQ(kubelet_->Pods(stable_), 4U);
+  ASSERT_NO_FATAL_FAILURE(ExpectPausedAt(20));
+  EXPECT_NE(canary_, stable_);
+  EXPECT_EQ(kubelet_->Pods(stable_), 4U);
+  EXPECT_EQ(Get("deployment/checkout", ".spec.template.spec.containers[0].image"), "checkout:3");
+}
+
 TEST_F(StoryTest, AnAbortIsRememberedUntilSomebodyRetries) {
   ASSERT_NO_FATAL_FAILURE(Begin(4, "[{setWeight: 50}, {pause: {}}]"));
   SetImage("checkout:2");

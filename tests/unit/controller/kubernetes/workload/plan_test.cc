@@ -55,6 +55,11 @@ class PlanTest : public ::testing::Test {
     deployment_.holder = plan.write->holder;
     deployment_.kept = plan.write->kept;
     deployment_.template_revision = plan.write->template_revision;
+    if (plan.write->next == NextTemplate::kPutAside) next_digest_ = deployment_.digest;
+    if (plan.write->next == NextTemplate::kBroughtBack) deployment_.digest = next_digest_;
+    if (plan.write->next != NextTemplate::kKept) {
+      deployment_.has_next = plan.write->next == NextTemplate::kPutAside;
+    }
     if (!plan.write->template_of.empty()) {
       const auto set =
           std::ranges::find_if(sets_, [&](const auto& s) { return s.key.name == plan.write->template_of; });
@@ -89,6 +94,14 @@ class PlanTest : public ::testing::Test {
     DoAll();
     SetPods("h2", pods);
   }
+  /// h2 is stable, and h1's pods are still there.
+  void PromoteCanary() {
+    BeginCanary(4);
+    progress_.stable = "h2";
+    progress_.canary.clear();
+    progress_.pods = 0;
+    DoAll();
+  }
   int64_t Surge() const {
     return deployment_.knobs.max_surge.is_int64() ? deployment_.knobs.max_surge.get_int64() : -1;
   }
@@ -98,6 +111,7 @@ class PlanTest : public ::testing::Test {
   std::vector<ReplicaSet> sets_;
   RolloutProgress progress_;
   bool may_go_ = false;
+  std::string next_digest_;  // of the template that was put aside
 };
 
 TEST_F(PlanTest, AdoptingOneThatRunsHoldsIt) {
@@ -176,6 +190,7 @@ TEST_F(PlanTest, OldPodsGoWhenNobodyTalksToThem) {
   EXPECT_EQ(plan.waits_for, "connections to revision h1 to end");
   EXPECT_EQ(plan.leaving, "h1");
   EXPECT_EQ(Surge(), 4);
+  EXPECT_TRUE(deployment_.knobs.paused) << "another template waits";
   may_go_ = true;
   DoAll();
   EXPECT_EQ(deployment_.knobs.min_ready_seconds, 7);
@@ -184,6 +199,67 @@ TEST_F(PlanTest, OldPodsGoWhenNobodyTalksToThem) {
   DoAll();
   EXPECT_TRUE(deployment_.knobs.paused) << "held again";
   EXPECT_EQ(*KnobsFromJson(deployment_.kept), user_);
+}
+
+// The Deployment controller would remove what is not Available, which are the pods with all the traffic.
+TEST_F(PlanTest, ATemplateThatComesWhileOldPodsLeaveWaits) {
+  Adopt();
+  PromoteCanary();
+  for (const char* digest : {"d3", "d0"}) {  // a new one; one that was there before
+    if (digest == std::string("d0")) AddSet("h0", 0);
+    deployment_.digest = digest;
+    const WorkloadPlan plan = DoAll();
+    EXPECT_EQ(plan.waits_for, "connections to revision h1 to end") << digest;
+    EXPECT_EQ(plan.leaving, "h1");
+    EXPECT_TRUE(deployment_.knobs.paused);
+    EXPECT_EQ(deployment_.digest, digest);
+  }
+  may_go_ = true;
+  DoAll();
+  EXPECT_EQ(deployment_.digest, "d2") << "stable's own, so that its pods are Available";
+  EXPECT_EQ(deployment_.knobs.min_ready_seconds, 7);
+  EXPECT_TRUE(deployment_.has_next);
+  may_go_ = false;
+  SetPods("h1", 0);
+  EXPECT_EQ(Do().write->next, NextTemplate::kBroughtBack);
+  EXPECT_TRUE(deployment_.knobs.paused);
+  EXPECT_EQ(deployment_.digest, "d0");
+  EXPECT_EQ(Do().revision, "h0") << "and begins";
+}
+
+TEST_F(PlanTest, AWishThatComesLaterTakesThePlaceOfTheOneThatWaits) {
+  Adopt();
+  PromoteCanary();
+  deployment_.digest = "d3";
+  may_go_ = true;
+  DoAll();
+  ASSERT_TRUE(deployment_.has_next);
+  deployment_.digest = "d4";
+  DoAll();
+  EXPECT_FALSE(deployment_.has_next);
+  EXPECT_EQ(deployment_.digest, "d4");
+
+  deployment_.has_next = true;
+  next_digest_ = "d5";
+  Carry(PlanGivingBack(Facts()));
+  EXPECT_EQ(deployment_.digest, "d5") << "the user's, with the Deployment";
+}
+
+TEST_F(PlanTest, AnUndoWhileOldPodsLeaveWaitsAsWell) {
+  Adopt();
+  PromoteCanary();
+  AddSet("h0", 0);
+  progress_.wanted = progress_.canary = "h0";
+  progress_.pods = 2;
+  EXPECT_EQ(DoAll().waits_for, "connections to revision h1 to end");
+  EXPECT_EQ(deployment_.digest, "d2");
+  may_go_ = true;
+  DoAll();
+  EXPECT_EQ(deployment_.knobs.min_ready_seconds, 7);
+  SetPods("h1", 0);
+  DoAll();
+  EXPECT_EQ(deployment_.digest, "d0");
+  EXPECT_EQ(Surge(), 2);
 }
 
 TEST_F(PlanTest, AnAbortRestoresTheTemplateAndThenLetsTheCanaryGo) {
@@ -312,6 +388,24 @@ TEST(Edit, WritesTheFieldsAndLeavesTheRest) {
     "spec": {"replicas": 3, "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 2, "maxUnavailable": "25%"}},
       "template": {"metadata": {"labels": {"app": "a"}}, "spec": {"x": 1}}, "paused": true, "minReadySeconds": 0,
       "progressDeadlineSeconds": 600}})"));
+}
+
+TEST(Edit, ATemplateIsPutAsideAndBroughtBack) {
+  const auto mine = boost::json::parse(R"({"spec": {"x": 3}})");
+  boost::json::object deployment{{"metadata", {{"name", "a"}}}, {"spec", {{"template", mine}}}};
+  WorkloadWrite write;
+  write.template_of = "a-1";
+  write.next = NextTemplate::kPutAside;
+  Edit(write, boost::json::parse(R"({"spec": {"x": 2}})"), deployment);
+  EXPECT_EQ(deployment.at("spec").at("template").at("spec").at("x"), 2);
+  write.template_of.clear();
+  write.next = NextTemplate::kKept;
+  Edit(write, nullptr, deployment);
+  EXPECT_TRUE(deployment.at("metadata").at("annotations").as_object().contains(kNextAnnotation));
+  write.next = NextTemplate::kBroughtBack;
+  Edit(write, nullptr, deployment);
+  EXPECT_EQ(deployment.at("spec").at("template"), mine);
+  EXPECT_TRUE(deployment.at("metadata").at("annotations").as_object().empty());
 }
 
 TEST(TemplateDigest, TheHashLabelMakesNoDifference) {
