@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Installs from the distribution what Weir is built from and tested with. Debian 12 or later, Ubuntu 24.04 or later.
 #
-#   deploy/install-deps.sh [--build] [--tests] [--bench] [--check]
+#   deploy/install-deps.sh [--build] [--tests] [--bench] [--kubelet] [--check]
 #
 #   --build   compilers and libraries
 #   --tests   what the tests and the quickstart run: nginx, curl, redis, dig, wrk, tmux, prometheus, formatters ...
 #   --bench   what the benchmark is compared with: haproxy, iptables, nftables
+#   --kubelet what tests/kubernetes/kubelet makes images and a node of: buildah, containerd, runc ...
 #   --check   install nothing; print what is missing; exit 1 if anything is
 #
-# Without a group: all three. Nothing is done, and no package index is read, when everything is there.
+# Without a group: the first three. Nothing is done, and no package index is read, when everything is there.
 # Services of the packages (nginx, redis, haproxy, prometheus) are not started.
 set -euo pipefail
 
@@ -77,6 +78,18 @@ iptables
 nftables
 wrk
 '
+packages_kubelet='
+buildah
+mmdebstrap
+containerd
+runc
+containernetworking-plugins
+conntrack
+nftables
+dnsmasq-base
+jq
+procps
+'
 
 wanted=''
 check_only=false
@@ -85,12 +98,13 @@ while (($# > 0)); do
     --build) wanted+=$packages_build ;;
     --tests) wanted+=$packages_tests ;;
     --bench) wanted+=$packages_bench ;;
+    --kubelet) wanted+=$packages_kubelet ;;
     --check) check_only=true ;;
     -h | --help)
-      sed -n '2,13s/^# \{0,1\}//p' "$0"
+      sed -n '2,14s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
-    *) die "unknown option $1 (known: --build --tests --bench --check)" ;;
+    *) die "unknown option $1 (known: --build --tests --bench --kubelet --check)" ;;
   esac
   shift
 done

@@ -5,12 +5,16 @@
 #                             # started ends with the script, however it ends
 #   start_api_server DIR      # etcd and kube-apiserver; DIR/kubeconfig is an administrator's
 #
+# Set before it is sourced: api_address (127.0.0.1), where the API server listens. Before start_api_server: api_server_flags=(...), more of its flags.
+#
 # Skips (exit status 77, with the reason) where a program or a right is missing; with WEIR_REQUIRE_KUBERNETES=1 that is a failure.
 # Needs the programs of ../control_plane/build.sh, openssl, iproute2 and root.
 
 # shellcheck shell=bash
 
-api=https://127.0.0.1:6443
+api_address=${api_address:-127.0.0.1}
+api=https://$api_address:6443
+api_server_flags=()
 
 skip() { # REASON
   if [[ ${WEIR_REQUIRE_KUBERNETES:-0} != 0 ]]; then
@@ -47,23 +51,24 @@ enter_namespaces() { # ARGUMENTS OF THE SCRIPT...
   ip link set lo up
 }
 
+new_key() { openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1" 2>/dev/null || openssl ecparam -name prime256v1 -genkey -noout -out "$1"; }
+
+# DIR/NAME.crt and .key, by the cluster's CA in DIR.
+sign() { # DIR NAME SUBJECT EXTENSIONS
+  new_key "$1/$2.key"
+  openssl req -new -key "$1/$2.key" -subj "$3" -out "$1/$2.csr"
+  printf '%b' "$4" >"$1/$2.ext"
+  openssl x509 -req -in "$1/$2.csr" -CA "$1/ca.crt" -CAkey "$1/ca.key" -set_serial "0x$(openssl rand -hex 8)" -days 2 -extfile "$1/$2.ext" -out "$1/$2.crt" 2>/dev/null
+}
+
 make_certificates() { # DIR
-  (
-    cd "$1"
-    new_key() { openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1" 2>/dev/null || openssl ecparam -name prime256v1 -genkey -noout -out "$1"; }
-    new_key ca.key
-    openssl req -x509 -new -key ca.key -subj /CN=test-ca -days 2 -out ca.crt
-    sign() { # NAME SUBJECT EXTENSIONS
-      new_key "$1.key"
-      openssl req -new -key "$1.key" -subj "$2" -out "$1.csr"
-      printf '%b' "$3" >"$1.ext"
-      openssl x509 -req -in "$1.csr" -CA ca.crt -CAkey ca.key -set_serial "0x$(openssl rand -hex 8)" -days 2 -extfile "$1.ext" -out "$1.crt" 2>/dev/null
-    }
-    sign server /CN=kube-apiserver 'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth\n'
-    sign admin /O=system:masters/CN=admin 'extendedKeyUsage=clientAuth\n'
-    openssl genrsa -out accounts.key 2048 2>/dev/null
-    openssl rsa -in accounts.key -pubout -out accounts.pub 2>/dev/null
-  )
+  new_key "$1/ca.key"
+  openssl req -x509 -new -key "$1/ca.key" -subj /CN=test-ca -days 2 -out "$1/ca.crt"
+  # 10.96.0.1: the Service "kubernetes", as pods see it.
+  sign "$1" server /CN=kube-apiserver "subjectAltName=IP:$api_address,IP:10.96.0.1\nextendedKeyUsage=serverAuth\n"
+  sign "$1" admin /O=system:masters/CN=admin 'extendedKeyUsage=clientAuth\n'
+  openssl genrsa -out "$1/accounts.key" 2048 2>/dev/null
+  openssl rsa -in "$1/accounts.key" -pubout -out "$1/accounts.pub" 2>/dev/null
 }
 
 start_api_server() { # DIR
@@ -71,12 +76,12 @@ start_api_server() { # DIR
   make_certificates "$dir"
   "$control_plane/etcd" --data-dir "$dir/etcd" --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379 \
     --listen-peer-urls http://127.0.0.1:2380 --unsafe-no-fsync >"$dir/etcd.log" 2>&1 &
-  "$control_plane/kube-apiserver" --etcd-servers http://127.0.0.1:2379 --bind-address 127.0.0.1 --secure-port 6443 \
-    --advertise-address 127.0.0.1 --endpoint-reconciler-type none \
+  "$control_plane/kube-apiserver" --etcd-servers http://127.0.0.1:2379 --bind-address "$api_address" --secure-port 6443 \
+    --advertise-address "$api_address" --endpoint-reconciler-type none \
     --tls-cert-file "$dir/server.crt" --tls-private-key-file "$dir/server.key" --client-ca-file "$dir/ca.crt" \
     --service-account-issuer https://kubernetes.default.svc.cluster.local --service-account-key-file "$dir/accounts.pub" \
     --service-account-signing-key-file "$dir/accounts.key" --service-cluster-ip-range 10.96.0.0/16 \
-    --authorization-mode Node,RBAC --allow-privileged=true >"$dir/apiserver.log" 2>&1 &
+    --authorization-mode Node,RBAC --allow-privileged=true "${api_server_flags[@]}" >"$dir/apiserver.log" 2>&1 &
   pid=$!
   export KUBECONFIG=$dir/kubeconfig HOME=$dir
   write_kubeconfig "$dir" "$KUBECONFIG" admin "client-certificate: $dir/admin.crt, client-key: $dir/admin.key"

@@ -69,7 +69,7 @@ done < <(grep -E '^COPY --from=build' "$images/Dockerfile" | tr ' ' '\n' | grep 
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 tar -C "$root" --exclude-from="$root/.dockerignore" -c . | tar -x -C "$stage"
-commands=$(sed -n '/^RUN cmake --preset/,/^ && strip/{s/^RUN //; s/ *\\$//; /strip/d; p}' "$images/Dockerfile" | tr '\n' ' ')
+commands=$(sed -n '/^ *cmake --preset/,/^ && strip/{s/ *\\$//; /strip/d; p}' "$images/Dockerfile" | tr '\n' ' ')
 [[ $commands == *'--target weir-controller weir-agent weirctl'* ]] || complain "the Dockerfile builds something else: $commands"
 (cd "$stage" && eval "${commands/cmake --build --preset release --target/ninja -C build\/release -t query}") >"$stage/log" 2>&1 || complain "the build stage: $(tail -n 5 "$stage/log")"
 for script in "$images/build.sh" "$root/deploy/kubernetes/certs/certs.sh"; do
