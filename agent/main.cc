@@ -32,6 +32,7 @@ namespace {
 struct Flags {
   app::App::Options app{.controller = "127.0.0.1:7400", .http = "127.0.0.1:7402"};
   datapath::Options datapath{.bpffs_dir = "/sys/fs/bpf/weir"};
+  TlsFlags tls;
   LogOptions log;
   bool detach = false;
 };
@@ -91,7 +92,7 @@ void AddFlags(CLI::App& cli, Flags& flags) {
   AddMetricsFlags(cli, flags.app.figures);
   cli.add_flag("--detach", flags.detach,
                "remove every program, link and map of Weir's under --bpffs, say which, and exit");
-  AddTlsFlags(cli, &flags.app.tls);
+  AddTlsFlags(cli, &flags.tls);
   AddLogFlags(cli, &flags.log);
   AddVersionFlag(cli, "weir-agent");
 }
@@ -143,6 +144,8 @@ std::unique_ptr<datapath::Ending> OpenEnding(const datapath::KernelDatapath& dat
 Status Run(Flags& flags) {
   if (flags.app.node_name.empty()) flags.app.node_name = HostName();
   flags.app.limits = {flags.datapath.max_services, flags.datapath.max_endpoints};
+  ASSIGN_OR_RETURN(const std::shared_ptr<TlsFiles> certificates, TlsFiles::Open(flags.tls, /*server=*/false));
+  flags.app.tls = certificates;
   RETURN_IF_ERROR(datapath::CheckCapabilities());
   if (flags.datapath.cgroup_path.empty()) {
     const auto mount = datapath::FindCgroup2Mount();
@@ -169,6 +172,7 @@ Status Run(Flags& flags) {
                             {"generation_adopted", datapath->Generation()},
                             {"capabilities", fmt::format("{}", fmt::join(kept, ","))}});
 
+  const TlsWatch watch(context, certificates);
   boost::asio::signal_set signals(context, SIGTERM, SIGINT);
   signals.async_wait([&](const boost::system::error_code& error, int number) {
     if (error) return;

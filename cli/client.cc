@@ -13,22 +13,40 @@ namespace {
 constexpr int kMaxMessageBytes =
     256 << 20;  // a listing of 10,000 services with their endpoints is some 20 MiB
 constexpr int kMaxReconnectBackoffMs = 1000;
+constexpr std::chrono::seconds kLookAtCertificates{2};  // while the controller is away
 
 }  // namespace
 
-Client::Client(ClientOptions options, std::shared_ptr<grpc::Channel> channel)
-    : options_(std::move(options)), channel_(std::move(channel)), stub_(v1::WeirService::NewStub(channel_)) {}
+Client::Client(ClientOptions options, std::shared_ptr<TlsFiles> files)
+    : options_(std::move(options)), files_(std::move(files)) {}
 
 Result<std::unique_ptr<Client>> Client::Create(const ClientOptions& options) {
-  RETURN_IF_ERROR(CheckTlsFlags(options.tls, /*server=*/false));
-  ASSIGN_OR_RETURN(auto credentials, ChannelCredentials("--server", options.server, options.tls));
+  ASSIGN_OR_RETURN(auto files, TlsFiles::Open(options.tls, /*server=*/false));
+  std::unique_ptr<Client> client(new Client(options, std::move(files)));
+  RETURN_IF_ERROR(client->Connect());
+  return client;
+}
+
+Status Client::Connect() {
+  ASSIGN_OR_RETURN(auto credentials, ChannelCredentials("--server", options_.server, files_));
   grpc::ChannelArguments arguments;
   // A proxy from the environment is for the web, not for a controller beside us.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxReconnectBackoffMs);
-  return std::unique_ptr<Client>(
-      new Client(options, grpc::CreateCustomChannel(options.server, credentials, arguments)));
+  channel_ = grpc::CreateCustomChannel(options_.server, credentials, arguments);
+  stub_ = v1::WeirService::NewStub(channel_);
+  return OkStatus();
+}
+
+bool Client::WaitForConnected(std::chrono::system_clock::time_point until) {
+  while (true) {
+    const auto some_time = std::min(until, std::chrono::system_clock::now() + kLookAtCertificates);
+    if (channel_->WaitForConnected(some_time)) return true;
+    if (std::chrono::system_clock::now() >= until) return false;
+    // The flags were found good; files that cannot be used just now leave those read before.
+    if (const Result<bool> changed = files_->Look(); changed.ok() && *changed) Connect().IgnoreError();
+  }
 }
 
 Status Client::Explain(const grpc::Status& status) const {
@@ -80,8 +98,7 @@ Status Client::Follow(Deadline deadline, const Watch& watch,
     const bool gone = status.ok() || status.error_code() == grpc::StatusCode::UNAVAILABLE;
     if (!answered || !gone) return Explain(status);
     on_lost();
-    if (!channel_->WaitForConnected(until))
-      return Error(absl::StatusCode::kDeadlineExceeded, "the time is over");
+    if (!WaitForConnected(until)) return Error(absl::StatusCode::kDeadlineExceeded, "the time is over");
   }
 }
 

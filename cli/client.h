@@ -8,7 +8,7 @@
 #include <string>
 
 #include "common/status.h"
-#include "common/tls_flags.h"
+#include "common/tls_files.h"
 #include "weir/v1/rollouts.grpc.pb.h"
 
 namespace weir::cli {
@@ -56,8 +56,12 @@ class Client {
   const std::string& server() const { return options_.server; }
 
  private:
-  Client(ClientOptions options, std::shared_ptr<grpc::Channel> channel);
+  Client(ClientOptions options, std::shared_ptr<TlsFiles> files);
 
+  /// A channel with the certificates in force.
+  Status Connect();
+  /// False: not by then. Certificates that are renewed meanwhile are taken.
+  bool WaitForConnected(std::chrono::system_clock::time_point until);
   Status Explain(const grpc::Status& status) const;
   /// Watch() is called for each stream, with its context.
   template <typename Event, typename Watch>
@@ -65,6 +69,7 @@ class Client {
                 const std::function<void()>& on_lost);
 
   ClientOptions options_;
+  std::shared_ptr<TlsFiles> files_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::WeirService::Stub> stub_;
 };

@@ -57,7 +57,7 @@ class HttpServer::Impl : public std::enable_shared_from_this<HttpServer::Impl> {
 
   tcp::acceptor acceptor_;
   asio::steady_timer retry_;
-  std::optional<asio::ssl::context> tls_;
+  bool secure_ = false;
   bool stopped_ = false;
 };
 
@@ -176,20 +176,7 @@ Status HttpServer::Impl::Open(const HostPort& listen) {
   const auto fail = [&](std::string_view what) {
     return ErrnoStatus(error.value(), fmt::format("{} {}: cannot {}", options.flag, listen.ToString(), what));
   };
-  if (!listen.is_loopback() && options.tls.server_tls()) {
-    tls_.emplace(asio::ssl::context::tls_server);
-    tls_->set_options(asio::ssl::context::no_tlsv1 | asio::ssl::context::no_tlsv1_1);
-    tls_->use_certificate_chain_file(options.tls.cert, error);
-    if (error) {
-      return InvalidArgument("--tls-cert {}: cannot be used for {}: {}", options.tls.cert, options.flag,
-                             error.message());
-    }
-    tls_->use_private_key_file(options.tls.key, asio::ssl::context::pem, error);
-    if (error) {
-      return InvalidArgument("--tls-key {}: cannot be used for {}: {}", options.tls.key, options.flag,
-                             error.message());
-    }
-  }
+  secure_ = !listen.is_loopback() && options.tls != nullptr && options.tls->flags().server_tls();
   acceptor_.open(endpoint.protocol(), error);
   if (error) return fail("open a socket");
   acceptor_.set_option(asio::socket_base::reuse_address(true), error);
@@ -222,9 +209,10 @@ void HttpServer::Impl::OnAccept(const beast::error_code& error, tcp::socket sock
   }
   if (sessions.size() < options.max_connections) {
     std::shared_ptr<Session> session;
-    if (tls_) {
-      session = std::make_shared<Connection<beast::ssl_stream<beast::tcp_stream>>>(shared_from_this(),
-                                                                                   std::move(socket), *tls_);
+    if (secure_) {
+      // OpenSSL's connection keeps what it needs of the context, which may be replaced meanwhile.
+      session = std::make_shared<Connection<beast::ssl_stream<beast::tcp_stream>>>(
+          shared_from_this(), std::move(socket), *options.tls->contents()->server);
     } else {
       session = std::make_shared<Connection<beast::tcp_stream>>(shared_from_this(), std::move(socket));
     }
@@ -288,7 +276,8 @@ void HttpServer::Impl::Stop() {
 
 Result<std::unique_ptr<HttpServer>> HttpServer::Listen(asio::io_context& context, const Options& options) {
   ASSIGN_OR_RETURN(const HostPort listen, ParseHostPort(options.flag, options.listen));
-  RETURN_IF_ERROR(CheckListener(options.flag, listen, options.tls));
+  RETURN_IF_ERROR(
+      CheckListener(options.flag, listen, options.tls != nullptr ? options.tls->flags() : TlsFlags{}));
   auto impl = std::make_shared<Impl>(context, options);
   RETURN_IF_ERROR(impl->Open(listen));
   impl->Accept();

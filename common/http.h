@@ -12,7 +12,7 @@
 #include <string_view>
 
 #include "common/status.h"
-#include "common/tls_flags.h"
+#include "common/tls_files.h"
 
 namespace weir {
 
@@ -34,7 +34,7 @@ struct HttpResponse {
 /// Called on the io_context's thread; must not block. An error answer is a response, not an exception.
 using HttpHandler = std::function<HttpResponse(const HttpRequest&)>;
 
-/// One thread (the io_context's) uses it. Plain HTTP on loopback; off loopback HTTPS when the flags hold a
+/// One thread (the io_context's) uses it. Plain HTTP on loopback; off loopback HTTPS when the flags name a
 /// certificate (client certificates are not asked for), plain with --insecure, else Listen() refuses.
 /// Unknown path: 404; other methods: 405; a request larger than the limits: 431 or 413; an idle or slow
 /// connection is closed after `timeout`; connections above `max_connections` are closed at once.
@@ -43,7 +43,7 @@ class HttpServer {
   struct Options {
     std::string flag = "--http";  // names the place in errors
     std::string listen;           // HOST:PORT, HOST an IP address or localhost; port 0: any free one
-    TlsFlags tls;
+    std::shared_ptr<const TlsFiles> tls = nullptr;  // each handshake takes what is in force; null: no flags
     std::chrono::milliseconds timeout{10'000};
     size_t max_connections = 128;
     size_t max_header_bytes = 8192;

@@ -1,4 +1,4 @@
-// gRPC credentials from the TLS flags. Needs gRPC and OpenSSL: target weir_tls.
+// gRPC credentials from the TLS files. Needs gRPC and OpenSSL: target weir_tls.
 #pragma once
 
 #include <grpcpp/security/credentials.h>
@@ -7,24 +7,20 @@
 #include <memory>
 #include <string_view>
 
-#include "common/tls_flags.h"
+#include "common/tls_files.h"
 
 namespace weir {
 
-/// Reads and checks the files. Errors name flag, file and what is wrong: missing, unreadable, not PEM, key
-/// does not match the certificate. Expiry is not checked here: a running pair may expire at any time.
-Result<TlsMaterial> LoadTls(const TlsFlags& flags);
-
 /// For a gRPC listener at `address` (the value of `flag`): TLS when cert and key are given, with client
-/// certificates required when a CA is; else plaintext, which CheckListener must allow.
-Result<std::shared_ptr<grpc::ServerCredentials>> ServerCredentials(std::string_view flag,
-                                                                   std::string_view address,
-                                                                   const TlsFlags& flags);
+/// certificates required when a CA is; else plaintext, which CheckListener must allow. Each handshake takes
+/// what is in force then. The credentials must outlive the server. `files` null: no flag was given.
+Result<std::shared_ptr<grpc::ServerCredentials>> ServerCredentials(
+    std::string_view flag, std::string_view address, const std::shared_ptr<const TlsFiles>& files);
 
 /// For a channel to `address` (the value of `flag`): TLS when any TLS flag is given, else plaintext, which
-/// CheckDial must allow.
-Result<std::shared_ptr<grpc::ChannelCredentials>> ChannelCredentials(std::string_view flag,
-                                                                     std::string_view address,
-                                                                     const TlsFlags& flags);
+/// CheckDial must allow. All of the channel's connections take what is in force now: make another one to
+/// connect anew.
+Result<std::shared_ptr<grpc::ChannelCredentials>> ChannelCredentials(
+    std::string_view flag, std::string_view address, const std::shared_ptr<const TlsFiles>& files);
 
 }  // namespace weir

@@ -24,6 +24,7 @@ struct TlsFlags {
 /// The contents of the three files; empty where no flag was given.
 struct TlsMaterial {
   std::string cert, key, ca;
+  bool operator==(const TlsMaterial&) const = default;
 };
 
 /// Refuses half a pair, and a CA alone on a server (`server`). No file is opened.

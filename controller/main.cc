@@ -34,9 +34,11 @@ int Run(const weir::app::Options& options) {
     std::fprintf(stderr, "weir-controller: %s\n", weir::Message(app.status()).c_str());
     return 1;
   }
+  weir::TlsWatch certificates(context, options.tls);
   signals.async_wait([&](boost::system::error_code error, int number) {
     if (error) return;
     weir::LogInfo("shutting down", {{"signal", number}});
+    certificates.Stop();
     (*app)->Shutdown();
   });
   std::printf("listening grpc=%s http=%s\n", (*app)->grpc_address().c_str(), (*app)->http_address().c_str());
@@ -92,7 +94,8 @@ int main(int argc, char** argv) {
   cli.add_option("--heartbeat-ms", heartbeat_ms, "Interval of heartbeats on agents' streams, milliseconds")
       ->capture_default_str()
       ->check(CLI::Range(50, 60'000));
-  weir::AddTlsFlags(cli, &options.tls);
+  weir::TlsFlags tls;
+  weir::AddTlsFlags(cli, &tls);
   weir::AddLogFlags(cli, &log);
   weir::AddVersionFlag(cli, "weir-controller");
   CLI11_PARSE(cli, argc, argv);
@@ -101,6 +104,12 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "weir-controller: %s\n", weir::Message(status).c_str());
     return 1;
   }
+  auto files = weir::TlsFiles::Open(tls, /*server=*/true);
+  if (!files.ok()) {
+    std::fprintf(stderr, "weir-controller: %s\n", weir::Message(files.status()).c_str());
+    return 1;
+  }
+  options.tls = *std::move(files);
   options.state = state;
   cluster.look_for_kinds = std::chrono::milliseconds(look_for_kinds_ms);
   options.heartbeat_interval = std::chrono::milliseconds(heartbeat_ms);

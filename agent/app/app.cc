@@ -16,9 +16,10 @@ namespace {
 constexpr std::chrono::milliseconds kGuardInterval{100};
 constexpr int kMaxMessageBytes = 32 << 20;  // one frontend with 1,000,000 endpoints fits
 
-/// A channel of its own for every attempt: names are resolved and certificates read anew, and gRPC's own
-/// back-off between attempts does not come on top of ours.
-Result<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& controller, const TlsFlags& tls) {
+/// A channel of its own for every attempt: names are resolved anew, the certificates are those in force, and
+/// gRPC's own back-off between attempts does not come on top of ours.
+Result<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& controller,
+                                                   const std::shared_ptr<const TlsFiles>& tls) {
   ASSIGN_OR_RETURN(const HostPort address, ParseHostPort("--controller", controller));
   ASSIGN_OR_RETURN(const auto credentials, ChannelCredentials("--controller", controller, tls));
   grpc::ChannelArguments arguments;
@@ -37,9 +38,7 @@ Status CheckOptions(const App::Options& options) {
     return InvalidArgument("--controller {}: port 0 cannot be dialled, expected 1..65535",
                            options.controller);
   }
-  RETURN_IF_ERROR(CheckTlsFlags(options.tls, false));
-  RETURN_IF_ERROR(CheckDial("--controller", controller, options.tls));
-  return LoadTls(options.tls).status();
+  return CheckDial("--controller", controller, options.tls != nullptr ? options.tls->flags() : TlsFlags{});
 }
 
 stream::Client::Options ClientOptions(const App::Options& options, guard::Guard& guard) {
@@ -70,6 +69,7 @@ App::App(boost::asio::io_context& context, const Clock& clock, datapath::Datapat
       metrics_(options.node_name, datapath),
       ending_metrics_(orders_),
       consumer_metrics_(consumers_),
+      tls_metrics_(options.tls),
       client_(
           context, clock, guard_, metrics_,
           [controller = options.controller, tls = options.tls] { return MakeChannel(controller, tls); },
@@ -79,7 +79,7 @@ App::App(boost::asio::io_context& context, const Clock& clock, datapath::Datapat
   client_.set_companion(&orders_);
   client_.set_consumers(&consumers_);
   http_->Handle("/metrics", MetricsHandler({&metrics_, &guard_metrics_, &ending_metrics_, &consumer_metrics_,
-                                            &process_metrics_},
+                                            &process_metrics_, &tls_metrics_},
                                            {&figure_metrics_}));
   http_->Handle("/healthz", [&datapath](const HttpRequest&) { return health::Healthz(datapath); });
   http_->Handle("/readyz", [this, &datapath](const HttpRequest&) {

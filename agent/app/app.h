@@ -22,7 +22,8 @@
 #include "common/clock.h"
 #include "common/http.h"
 #include "common/metrics.h"
-#include "common/tls_flags.h"
+#include "common/tls_files.h"
+#include "common/tls_metrics.h"
 
 namespace weir::app {
 
@@ -33,12 +34,13 @@ class App {
     std::string controller;  // HOST:PORT or unix:PATH
     std::string http;        // HOST:PORT
     std::string cgroup;      // cgroup2 directory above the node's pods
-    TlsFlags tls;
+    std::shared_ptr<const TlsFiles> tls =
+        nullptr;  // whoever starts the App has them looked at; null: no flags
     stream::Assembler::Limits limits;
     metrics::FigureOptions figures;
   };
 
-  /// Checks the flags and the TLS files and listens; starts no thread and touches no kernel. Errors name
+  /// Checks the flags and listens; starts no thread and touches no kernel. Errors name
   /// flag, found, expected.
   static Result<std::unique_ptr<HttpServer>> Listen(boost::asio::io_context& context, const Options& options);
 
@@ -69,6 +71,7 @@ class App {
   metrics::EndingMetrics ending_metrics_;
   metrics::ConsumerMetrics consumer_metrics_;
   ProcessMetrics process_metrics_;
+  TlsMetrics tls_metrics_;
   stream::Client client_;
   metrics::FigureMetrics figure_metrics_;
   std::unique_ptr<HttpServer> http_;

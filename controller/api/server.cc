@@ -36,6 +36,7 @@ Result<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Options& options,
   for (grpc::Service* service : services) builder.RegisterService(service);
 
   std::unique_ptr<GrpcServer> server(new GrpcServer);
+  server->credentials_ = std::move(credentials);
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr || (port == 0 && !address.unix_socket)) {
     return Error(

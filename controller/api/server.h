@@ -9,15 +9,15 @@
 #include <vector>
 
 #include "common/status.h"
-#include "common/tls_flags.h"
+#include "common/tls_files.h"
 
 namespace weir::api {
 
 class GrpcServer {
  public:
   struct Options {
-    std::string listen;  // HOST:PORT; port 0: any free one
-    TlsFlags tls;
+    std::string listen;                             // HOST:PORT; port 0: any free one
+    std::shared_ptr<const TlsFiles> tls = nullptr;  // each handshake takes what is in force; null: no flags
   };
 
   /// Serves at once. The services must outlive it. Errors name the address and the remedy.
@@ -34,6 +34,7 @@ class GrpcServer {
 
  private:
   GrpcServer() = default;
+  std::shared_ptr<grpc::ServerCredentials> credentials_;  // outlive the server
   std::unique_ptr<grpc::Server> server_;
   std::string address_;
 };

@@ -5,7 +5,6 @@
 
 #include "common/address.h"
 #include "common/log.h"
-#include "common/tls.h"
 #include "controller/app/safety.h"
 
 namespace weir::app {
@@ -44,12 +43,12 @@ BackendImpl::Applying Applying(const Foundation& foundation) {
 }
 
 Status CheckOptions(const Options& options) {
-  RETURN_IF_ERROR(CheckTlsFlags(options.tls, /*server=*/true));
+  const TlsFlags tls = options.tls != nullptr ? options.tls->flags() : TlsFlags{};
   ASSIGN_OR_RETURN(const HostPort listen, ParseHostPort("--listen", options.listen));
   ASSIGN_OR_RETURN(const HostPort http, ParseHostPort("--http", options.http));
-  RETURN_IF_ERROR(CheckListener("--listen", listen, options.tls));
-  RETURN_IF_ERROR(CheckListener("--http", http, options.tls));
-  return LoadTls(options.tls).status();
+  RETURN_IF_ERROR(CheckListener("--listen", listen, tls));
+  RETURN_IF_ERROR(CheckListener("--http", http, tls));
+  return OkStatus();
 }
 
 }  // namespace
@@ -77,6 +76,7 @@ App::App(boost::asio::io_context& context, const Options& options, Foundation& f
       watches_(context, backend_),
       figures_(context, backend_),
       metrics_(clock_, {core_, observed_}, cluster_, dispatcher_, acks_, analysis_, endings_, webhooks_),
+      tls_metrics_(options.tls),
       agent_service_(context, dispatcher_),
       weir_service_(context, backend_, watches_, figures_),
       tick_interval_(
@@ -123,7 +123,7 @@ Status App::Init(const Options& options, Foundation foundation) {
   http.tls = options.tls;
   ASSIGN_OR_RETURN(http_, HttpServer::Listen(context_, http));
   std::vector<prometheus::Collectable*> metrics = std::move(foundation.metrics);
-  metrics.insert(metrics.begin(), {&metrics_, &process_metrics_});
+  metrics.insert(metrics.begin(), {&metrics_, &process_metrics_, &tls_metrics_});
   http_->Handle("/metrics", MetricsHandler(metrics));
   http_->Handle("/healthz", [](const HttpRequest&) { return HttpResponse{.body = "ok\n"}; });
   http_->Handle("/readyz", [this](const HttpRequest&) {

@@ -14,7 +14,8 @@
 #include "common/http.h"
 #include "common/metrics.h"
 #include "common/status.h"
-#include "common/tls_flags.h"
+#include "common/tls_files.h"
+#include "common/tls_metrics.h"
 #include "controller/api/figures_watch.h"
 #include "controller/api/server.h"
 #include "controller/api/service.h"
@@ -39,7 +40,7 @@ struct Options {
   std::string listen;  // gRPC
   std::string http;
   std::filesystem::path state;
-  TlsFlags tls;
+  std::shared_ptr<TlsFiles> tls = nullptr;  // whoever starts the App has them looked at; null: no flags
   std::chrono::milliseconds heartbeat_interval{3000};
 };
 
@@ -150,6 +151,7 @@ class App final : private CoreListener,
   api::FiguresHub figures_;
   Metrics metrics_;
   ProcessMetrics process_metrics_;
+  TlsMetrics tls_metrics_;
   dispatch::AgentServiceImpl agent_service_;
   api::WeirServiceImpl weir_service_;
   std::unique_ptr<HttpServer> http_;

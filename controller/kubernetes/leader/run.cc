@@ -35,6 +35,7 @@ class Replica {
         standby_.reset();
         lease_.reset();
         client_->Stop();
+        certificates_.Stop();
         signals_.cancel();
       });
       work_.reset();
@@ -113,7 +114,7 @@ class Replica {
     ASSIGN_OR_RETURN(standby_, HttpServer::Listen(network_, http));
     standby_->Handle("/healthz", [](const HttpRequest&) { return HttpResponse{.body = "ok\n"}; });
     standby_->Handle("/readyz", [](const HttpRequest&) { return HttpResponse{.body = "ok: a candidate\n"}; });
-    standby_->Handle("/metrics", MetricsHandler({&metrics_, &process_metrics_}));
+    standby_->Handle("/metrics", MetricsHandler({&metrics_, &process_metrics_, &tls_metrics_}));
     options_.http = standby_->address();  // the same port again, when it was any
     std::printf("candidate http=%s\n", standby_->address().c_str());
     std::fflush(stdout);
@@ -174,11 +175,13 @@ class Replica {
   boost::asio::io_context network_{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{network_.get_executor()};
   boost::asio::signal_set signals_{network_, SIGTERM, SIGINT};
+  TlsWatch certificates_{network_, options_.tls};  // leading or not
   std::unique_ptr<Client> client_;
   std::unique_ptr<Lease> lease_;
   std::unique_ptr<HttpServer> standby_;
   LeaderMetrics metrics_;
   ProcessMetrics process_metrics_;
+  TlsMetrics tls_metrics_{options_.tls};
   std::thread thread_;
 
   std::mutex mutex_;

@@ -137,7 +137,8 @@ class Tls : public Client {
   void SetUp() override {
     const PemPair pair = ca_.Issue("server");
     server_ = Serve({.listen = "0.0.0.0:0",
-                     .tls = {.cert = dir_.Write("c", pair.cert), .key = dir_.Write("k", pair.key)}});
+                     .tls = *TlsFiles::Open(
+                         {.cert = dir_.Write("c", pair.cert), .key = dir_.Write("k", pair.key)}, true)});
   }
   HttpCall Secure(const std::string& host = "127.0.0.1") {
     return To("https://" + host + ":" + std::to_string(server_->port()) + "/hello");

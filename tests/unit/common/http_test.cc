@@ -219,7 +219,8 @@ TEST_F(Http, OffLoopbackWithACertificateItSpeaksTls) {
   const TempDir dir;
   const TestCa ca;
   const PemPair pair = ca.Issue("server");
-  Serve({.listen = "0.0.0.0:0", .tls = {.cert = dir.Write("c", pair.cert), .key = dir.Write("k", pair.key)}});
+  Serve({.listen = "0.0.0.0:0",
+         .tls = *TlsFiles::Open({.cert = dir.Write("c", pair.cert), .key = dir.Write("k", pair.key)}, true)});
   asio::ssl::context tls(asio::ssl::context::tls_client);
   tls.add_certificate_authority(asio::buffer(ca.pem()));
   tls.set_verify_mode(asio::ssl::verify_peer);
@@ -232,6 +233,44 @@ TEST_F(Http, OffLoopbackWithACertificateItSpeaksTls) {
   asio::read(stream, asio::dynamic_buffer(text), end);
   ExpectStatus(text, 200);
   EXPECT_EQ(Get("/hello").find("HTTP/1.1 200"), std::string::npos);  // plaintext
+}
+
+TEST_F(Http, ANewHandshakeTakesTheNewCertificateAndAnOpenConnectionGoesOn) {
+  const TestCa ca;
+  const PemPair first = ca.Issue("first"), second = ca.Issue("second");
+  MountedSecret secret({{"c", first.cert}, {"k", first.key}});
+  const auto files = *TlsFiles::Open({.cert = secret.Path("c"), .key = secret.Path("k")}, true);
+  Serve({.listen = "0.0.0.0:0", .tls = files});
+  asio::ssl::context tls(asio::ssl::context::tls_client);
+  tls.add_certificate_authority(asio::buffer(ca.pem()));
+  tls.set_verify_mode(asio::ssl::verify_peer);
+  using Stream = asio::ssl::stream<tcp::socket>;
+  const auto dial = [&] {
+    auto stream = std::make_unique<Stream>(Connect(), tls);
+    stream->handshake(asio::ssl::stream_base::client);
+    return stream;
+  };
+  const auto serial = [](Stream& stream) {
+    const std::unique_ptr<X509, decltype(&X509_free)> shown(SSL_get1_peer_certificate(stream.native_handle()),
+                                                            &X509_free);
+    return std::to_string(ASN1_INTEGER_get(X509_get0_serialNumber(shown.get())));
+  };
+  const auto ask = [](Stream& stream) {
+    asio::write(stream, asio::buffer(std::string("GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")));
+    std::string text;
+    asio::read_until(stream, asio::dynamic_buffer(text), "hello \n");
+    return text;
+  };
+  const auto open = dial();
+  EXPECT_EQ(serial(*open), SerialOf(first.cert));
+  ExpectStatus(ask(*open), 200);
+
+  secret.Put({{"c", second.cert}, {"k", second.key}});
+  ASSERT_TRUE(*files->Look());
+  const auto later = dial();
+  EXPECT_EQ(serial(*later), SerialOf(second.cert));
+  ExpectStatus(ask(*later), 200);
+  ExpectStatus(ask(*open), 200);
 }
 
 }  // namespace

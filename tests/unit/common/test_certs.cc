@@ -32,12 +32,13 @@ void Extend(X509* cert, X509* issuer, int nid, const char* value) {
   X509_add_ext(cert, extension.get(), -1);
 }
 
-Cert NewCert(const std::string& name, EVP_PKEY* key, X509* issuer, EVP_PKEY* issuer_key) {
+Cert NewCert(const std::string& name, EVP_PKEY* key, X509* issuer, EVP_PKEY* issuer_key,
+             std::chrono::seconds good_for) {
   Cert cert(X509_new());
   X509_set_version(cert.get(), X509_VERSION_3);
   ASN1_INTEGER_set(X509_get_serialNumber(cert.get()), static_cast<long>(std::random_device{}() >> 1));
   X509_gmtime_adj(X509_getm_notBefore(cert.get()), -60);
-  X509_gmtime_adj(X509_getm_notAfter(cert.get()), 3600);
+  X509_gmtime_adj(X509_getm_notAfter(cert.get()), good_for.count());
   X509_set_pubkey(cert.get(), key);
   X509_NAME_add_entry_by_txt(X509_get_subject_name(cert.get()), "CN", MBSTRING_UTF8,
                              reinterpret_cast<const unsigned char*>(name.c_str()), -1, -1, 0);
@@ -69,15 +70,17 @@ std::string CertPem(X509* cert) {
 
 struct TestCa::Impl {
   Key key = NewKey();
-  Cert cert = NewCert("Weir test CA", key.get(), nullptr, nullptr);
+  // A name of its own: where a bundle holds two, the name says who signed.
+  Cert cert = NewCert("Weir test CA " + std::to_string(std::random_device{}()), key.get(), nullptr, nullptr,
+                      std::chrono::hours(1));
 };
 
 TestCa::TestCa() : impl_(std::make_unique<Impl>()), pem_(CertPem(impl_->cert.get())) {}
 TestCa::~TestCa() = default;
 
-PemPair TestCa::Issue(const std::string& common_name) const {
+PemPair TestCa::Issue(const std::string& common_name, std::chrono::seconds good_for) const {
   const Key key = NewKey();
-  const Cert cert = NewCert(common_name, key.get(), impl_->cert.get(), impl_->key.get());
+  const Cert cert = NewCert(common_name, key.get(), impl_->cert.get(), impl_->key.get(), good_for);
   return {CertPem(cert.get()), ToPem([&](BIO* bio) {
             PEM_write_bio_PrivateKey(bio, key.get(), nullptr, nullptr, 0, nullptr, nullptr);
           })};
@@ -98,6 +101,28 @@ std::string TempDir::Write(const std::string& name, const std::string& content) 
   const std::string path = path_ + "/" + name;
   std::ofstream(path) << content;
   return path;
+}
+
+void MountedSecret::Put(const Files& files) {
+  namespace fs = std::filesystem;
+  const fs::path root = dir_.path(), data = root / "..data",
+                 before = root / (".." + std::to_string(version_));
+  const std::string version = ".." + std::to_string(++version_);
+  fs::create_directory(root / version);
+  for (const auto& [name, content] : files) {
+    std::ofstream(root / version / name) << content;
+    if (!fs::is_symlink(root / name)) fs::create_symlink("..data/" + name, root / name);
+  }
+  fs::create_symlink(version, root / "..data_tmp");
+  fs::rename(root / "..data_tmp", data);
+  fs::remove_all(before);
+}
+
+std::string SerialOf(const std::string& cert_pem) {
+  const std::unique_ptr<BIO, Free> bio(BIO_new_mem_buf(cert_pem.data(), static_cast<int>(cert_pem.size())));
+  const Cert cert(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
+  if (!cert) std::abort();
+  return std::to_string(ASN1_INTEGER_get(X509_get0_serialNumber(cert.get())));
 }
 
 }  // namespace weir

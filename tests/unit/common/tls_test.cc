@@ -6,13 +6,16 @@
 #include <grpcpp/server_builder.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
 #include "tests/unit/common/test_certs.h"
 #include "weir/v1/agent.grpc.pb.h"
 
 namespace weir {
 namespace {
 
-class TlsFiles : public testing::Test {
+class TlsTest : public testing::Test {
  protected:
   TlsFlags Pair(const TestCa& ca, const std::string& name) {
     const PemPair pair = ca.Issue(name);
@@ -30,7 +33,7 @@ class TlsFiles : public testing::Test {
   TestCa ca_;
 };
 
-TEST_F(TlsFiles, Load) {
+TEST_F(TlsTest, Load) {
   TlsFlags flags = Pair(ca_, "server");
   flags.ca = dir_.Write("ca.pem", ca_.pem());
   const auto loaded = LoadTls(flags);
@@ -39,7 +42,7 @@ TEST_F(TlsFiles, Load) {
   EXPECT_NE(loaded->key.find("PRIVATE KEY"), std::string::npos);
 }
 
-TEST_F(TlsFiles, ErrorsNameFlagFileAndFault) {
+TEST_F(TlsTest, ErrorsNameFlagFileAndFault) {
   const TlsFlags good = Pair(ca_, "good");
   const TlsFlags other = Pair(ca_, "other");
   const std::string missing = dir_.path() + "/missing.pem";
@@ -55,19 +58,20 @@ TEST_F(TlsFiles, ErrorsNameFlagFileAndFault) {
   ExpectError({.ca = dir_.Write("big.pem", std::string(2 << 20, 'x'))}, "--tls-ca ", "larger than 1 MiB");
 }
 
-TEST_F(TlsFiles, CredentialsFollowTheRule) {
-  EXPECT_TRUE(ServerCredentials("--listen", "127.0.0.1:0", {}).ok());
-  EXPECT_FALSE(ServerCredentials("--listen", "0.0.0.0:0", {}).ok());
-  EXPECT_TRUE(ServerCredentials("--listen", "0.0.0.0:0", Pair(ca_, "s")).ok());
-  EXPECT_FALSE(ChannelCredentials("--controller", "10.0.0.1:7400", {}).ok());
-  EXPECT_TRUE(ChannelCredentials("--controller", "10.0.0.1:7400", {.insecure = true}).ok());
-  EXPECT_FALSE(ServerCredentials("--listen", "nonsense", {}).ok());
+TEST_F(TlsTest, CredentialsFollowTheRule) {
+  EXPECT_TRUE(ServerCredentials("--listen", "127.0.0.1:0", nullptr).ok());
+  EXPECT_FALSE(ServerCredentials("--listen", "0.0.0.0:0", nullptr).ok());
+  EXPECT_TRUE(ServerCredentials("--listen", "0.0.0.0:0", *TlsFiles::Open(Pair(ca_, "s"), true)).ok());
+  EXPECT_FALSE(ChannelCredentials("--controller", "10.0.0.1:7400", nullptr).ok());
+  EXPECT_TRUE(
+      ChannelCredentials("--controller", "10.0.0.1:7400", *TlsFiles::Open({.insecure = true}, false)).ok());
+  EXPECT_FALSE(ServerCredentials("--listen", "nonsense", nullptr).ok());
 }
 
 /// UNIMPLEMENTED means that the call got through the handshake to a server without services.
 grpc::StatusCode Call(int port, const TlsFlags& flags) {
   const std::string address = "127.0.0.1:" + std::to_string(port);
-  const auto credentials = ChannelCredentials("--controller", address, flags);
+  const auto credentials = ChannelCredentials("--controller", address, *TlsFiles::Open(flags, false));
   EXPECT_TRUE(credentials.ok()) << credentials.status();
   const auto stub = v1::AgentService::NewStub(grpc::CreateChannel(address, *credentials));
   grpc::ClientContext context;
@@ -79,13 +83,17 @@ grpc::StatusCode Call(int port, const TlsFlags& flags) {
   return stream->Finish().error_code();
 }
 
-class Handshake : public TlsFiles {
+class Handshake : public TlsTest {
  protected:
   void Serve(const TlsFlags& flags) {
-    const auto credentials = ServerCredentials("--listen", "127.0.0.1:0", flags);
+    auto files = TlsFiles::Open(flags, true);
+    ASSERT_TRUE(files.ok()) << files.status();
+    files_ = *std::move(files);
+    const auto credentials = ServerCredentials("--listen", "127.0.0.1:0", files_);
     ASSERT_TRUE(credentials.ok()) << credentials.status();
+    credentials_ = *credentials;
     grpc::ServerBuilder builder;
-    builder.AddListeningPort("127.0.0.1:0", *credentials, &port_);
+    builder.AddListeningPort("127.0.0.1:0", credentials_, &port_);
     builder.RegisterService(&unused_);
     server_ = builder.BuildAndStart();
     ASSERT_NE(server_, nullptr);
@@ -95,6 +103,8 @@ class Handshake : public TlsFiles {
   }
 
   v1::AgentService::Service unused_;
+  std::shared_ptr<TlsFiles> files_;
+  std::shared_ptr<grpc::ServerCredentials> credentials_;
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
 };
@@ -119,6 +129,57 @@ TEST_F(Handshake, ACaOnTheServerRequiresClientCertificates) {
   TlsFlags stranger = Pair(TestCa(), "stranger");
   stranger.ca = ca;
   EXPECT_EQ(Call(port_, stranger), grpc::StatusCode::UNAVAILABLE);
+}
+
+TEST_F(Handshake, TheNextOneTakesWhatTheFilesSayByThen) {
+  const TestCa next;
+  TlsFlags server = Pair(ca_, "server");
+  server.ca = dir_.Write("clients.pem", ca_.pem());
+  Serve(server);
+  TlsFlags old_client = Pair(ca_, "old"), new_client = Pair(next, "new");
+  old_client.ca = dir_.Write("ca.pem", ca_.pem());
+  new_client.ca = dir_.Write("next.pem", next.pem());
+  EXPECT_EQ(Call(port_, old_client), grpc::StatusCode::UNIMPLEMENTED);
+  EXPECT_EQ(Call(port_, new_client), grpc::StatusCode::UNAVAILABLE);
+
+  dir_.Write("clients.pem", ca_.pem() + next.pem());  // who is trusted, before who is shown
+  ASSERT_TRUE(files_->Look().ok());
+  new_client.ca = old_client.ca;
+  EXPECT_EQ(Call(port_, old_client), grpc::StatusCode::UNIMPLEMENTED);
+  EXPECT_EQ(Call(port_, new_client), grpc::StatusCode::UNIMPLEMENTED);
+
+  Pair(next, "server");
+  dir_.Write("clients.pem", next.pem());
+  ASSERT_TRUE(files_->Look().ok());
+  new_client.ca = dir_.Write("next.pem", next.pem());
+  EXPECT_EQ(Call(port_, new_client), grpc::StatusCode::UNIMPLEMENTED);
+  old_client.ca = new_client.ca;
+  EXPECT_EQ(Call(port_, old_client), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(files_->reloads(), 2u);
+}
+
+TEST_F(Handshake, ManyAtOnceWhileFilesChange) {
+  const std::string ca = dir_.Write("ca.pem", ca_.pem());
+  Serve(Pair(ca_, "server"));
+  std::atomic<bool> enough{false};
+  std::vector<std::thread> clients;
+  std::atomic<int> calls{0};
+  for (int i = 0; i < 4; ++i) {
+    clients.emplace_back([&] {
+      while (!enough) {
+        EXPECT_EQ(Call(port_, {.ca = ca}), grpc::StatusCode::UNIMPLEMENTED);
+        ++calls;
+      }
+    });
+  }
+  // Each generation serves some calls before the next.
+  for (int generation = 1; generation <= 20; ++generation) {
+    Pair(ca_, "server");
+    ASSERT_TRUE(*files_->Look());
+    for (const int seen = calls; calls < seen + 8;) std::this_thread::yield();
+  }
+  enough = true;
+  for (std::thread& client : clients) client.join();
 }
 
 }  // namespace
