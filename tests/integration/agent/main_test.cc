@@ -14,12 +14,16 @@
 #include <fstream>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "agent/datapath/environment.h"
+#include "common/tls.h"
 #include "tests/integration/agent/fake_controller.h"
 #include "tests/integration/agent/http_get.h"
 #include "tests/integration/process.h"
+#include "tests/integration/tls_dial.h"
+#include "tests/unit/common/test_certs.h"
 
 namespace weir {
 namespace {
@@ -170,6 +174,71 @@ TEST_F(MainTest, LifeAndAfterlife) {
   Agent again({"--detach", "--bpffs", bpffs_});
   EXPECT_EQ(again.Wait(), 0);
   EXPECT_EQ(again.seen, "nothing to remove: " + bpffs_ + " does not exist\n");
+}
+
+/// A controller that speaks TLS with a certificate of `own`, to clients that `clients` signed.
+struct SecureController {
+  SecureController(const TestCa& own, const TestCa& clients, int port = 0) {
+    const PemPair pair = own.Issue("controller");
+    const auto files = TlsFiles::Open({.cert = dir.Write("c", pair.cert),
+                                       .key = dir.Write("k", pair.key),
+                                       .ca = dir.Write("ca", clients.pem())},
+                                      true);
+    credentials = *ServerCredentials("--listen", "127.0.0.1:0", *files);
+    controller = std::make_unique<FakeController>(port, credentials);
+  }
+  TempDir dir;
+  std::shared_ptr<grpc::ServerCredentials> credentials;
+  std::unique_ptr<FakeController> controller;
+};
+
+TEST_F(MainTest, RenewedCertificatesNeedNoRestart) {
+  const TestCa ca, next;
+  const PemPair first = ca.Issue("agent"), second = next.Issue("agent");
+  const std::string both = ca.pem() + next.pem();
+  MountedSecret secret({{"tls.crt", first.cert}, {"tls.key", first.key}, {"ca.crt", ca.pem()}});
+  auto before = std::make_unique<SecureController>(ca, ca);
+  const int controller_port = before->controller->port();
+  std::vector<std::string> arguments = Arguments(before->controller->address());
+  arguments.back() = "0.0.0.0:0";  // HTTPS, as off loopback
+  for (const auto& [flag, file] :
+       {std::pair{"--tls-cert", "tls.crt"}, {"--tls-key", "tls.key"}, {"--tls-ca", "ca.crt"}})
+    arguments.insert(arguments.end(), {flag, secret.Path(file)});
+  Agent agent(arguments);
+  const auto stream = before->controller->NextAgent();
+  ASSERT_NE(stream, nullptr) << agent.seen;
+  stream->Welcome();
+  stream->Send(Full(7));
+  ASSERT_EQ(stream->Answer(), "ack 7");
+  const std::string http = agent.WordAfter("listening http=");
+  const auto port = static_cast<uint16_t>(std::stoi(http.substr(http.rfind(':') + 1)));
+  EXPECT_EQ(DialShown(port, both).serial, SerialOf(first.cert));
+  const auto shows = [&](const std::string& metric) {
+    const std::string page = GetShown(port, both, "/metrics").answer;
+    return page.find("\n" + metric) != std::string::npos;
+  };
+  const auto soon = [](const auto& holds) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (!holds() && std::chrono::steady_clock::now() < until)
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    return holds();
+  };
+
+  secret.Put({{"tls.crt", second.cert}, {"tls.key", first.key}, {"ca.crt", both}});  // no pair
+  EXPECT_TRUE(soon([&] { return shows("weir_tls_reload_errors_total 2"); })) << agent.seen;
+  EXPECT_EQ(DialShown(port, both).serial, SerialOf(first.cert));
+  secret.Put({{"tls.crt", second.cert}, {"tls.key", second.key}, {"ca.crt", both}});
+  EXPECT_TRUE(soon([&] { return DialShown(port, both).serial == SerialOf(second.cert); })) << agent.seen;
+  EXPECT_TRUE(shows("weir_tls_reloads_total 1"));
+  stream->Send(Full(8));
+  EXPECT_EQ(stream->Answer(), "ack 8") << "on the connection of before";
+
+  // The stream ends; the next one is with a controller that knows the new CA alone.
+  before.reset();
+  const SecureController after(next, next, controller_port);
+  EXPECT_NE(after.controller->NextAgent(), nullptr) << agent.seen;
+  agent.Signal(SIGTERM);
+  EXPECT_EQ(agent.Wait(), 0) << agent.seen;
 }
 
 TEST_F(MainTest, AMissingCapabilityIsNamed) {
