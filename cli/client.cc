@@ -3,6 +3,8 @@
 #include <grpcpp/create_channel.h>
 #include <grpcpp/support/channel_arguments.h>
 
+#include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "common/tls.h"
@@ -14,6 +16,7 @@ constexpr int kMaxMessageBytes =
     256 << 20;  // a listing of 10,000 services with their endpoints is some 20 MiB
 constexpr int kMaxReconnectBackoffMs = 1000;
 constexpr std::chrono::seconds kLookAtCertificates{2};  // while the controller is away
+constexpr std::chrono::milliseconds kBetweenAttempts{100};
 
 }  // namespace
 
@@ -77,7 +80,7 @@ Status Client::Follow(Deadline deadline, const Watch& watch,
                       const std::function<bool(const Event&)>& on_event,
                       const std::function<void()>& on_lost) {
   const auto until = deadline.value_or(std::chrono::system_clock::time_point::max());
-  bool answered = false;
+  bool answered = false, told = false;
   while (true) {
     grpc::ClientContext context;
     if (deadline) context.set_deadline(*deadline);
@@ -85,6 +88,7 @@ Status Client::Follow(Deadline deadline, const Watch& watch,
     Event event;
     while (stream->Read(&event)) {
       answered = true;
+      told = false;
       if (!on_event(event)) {
         context.TryCancel();
         return OkStatus();
@@ -94,10 +98,15 @@ Status Client::Follow(Deadline deadline, const Watch& watch,
     if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED && deadline) {
       return Error(absl::StatusCode::kDeadlineExceeded, "the time is over");
     }
-    // An OK end is a controller that stops in good order.
-    const bool gone = status.ok() || status.error_code() == grpc::StatusCode::UNAVAILABLE;
+    // An OK end is a controller that stops in good order; one that does so cancels what is begun meanwhile.
+    const bool gone = status.ok() || status.error_code() == grpc::StatusCode::UNAVAILABLE ||
+                      status.error_code() == grpc::StatusCode::CANCELLED;
     if (!answered || !gone) return Explain(status);
-    on_lost();
+    if (std::exchange(told, true)) {
+      std::this_thread::sleep_for(kBetweenAttempts);
+    } else {
+      on_lost();
+    }
     if (!WaitForConnected(until)) return Error(absl::StatusCode::kDeadlineExceeded, "the time is over");
   }
 }

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/integration/controller/controller_fixture.h"
+#include "tests/integration/metrics_list.h"
 #include "tests/integration/process.h"
 #include "tests/integration/tls_dial.h"
 #include "tests/unit/common/test_certs.h"
@@ -95,6 +96,9 @@ TEST_F(CertificatesTest, ARenewedOneIsShownAndStreamsGoOn) {
   EXPECT_TRUE(Soon([&] { return DialShown(http_port_, trusted_).serial == SerialOf(second_.cert); }));
   EXPECT_EQ(Metric("weir_tls_reloads_total"), 1);
   EXPECT_EQ(Metric("weir_tls_reload_errors_total"), 0);
+  auto exposed = ExposedMetrics(GetShown(http_port_, trusted_, "/metrics").answer);
+  std::erase_if(exposed, [](const auto& metric) { return !metric.first.starts_with("weir_tls_"); });
+  EXPECT_EQ(exposed, ListedMetrics(WEIR_METRICS_LIST, "tls"));
   ExpectGoesOn(*agent);
   EXPECT_TRUE(Welcomed(*Agent(ca_.pem(), ca_.Issue("agent"), "b")));
   controller_->Signal(SIGTERM);
