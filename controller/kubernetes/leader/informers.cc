@@ -7,6 +7,7 @@
 #include <future>
 
 #include "common/log.h"
+#include "controller/kubernetes/leader/layers.h"
 #include "controller/kubernetes/source/catalog.h"
 #include "controller/kubernetes/workload/deployment.h"
 
@@ -23,8 +24,9 @@ struct Kind {
   std::string name;
   std::vector<Resource> resources;
   bool (*trim)(json::object&) = nullptr;
-  bool optional = false;         // others' CRDs
-  std::string api_version = {};  // that readers are told, where it is another one
+  bool optional = false;             // others' CRDs
+  std::string api_version = {};      // that readers are told, where it is another one
+  std::optional<size_t> layer = {};  // Layers: two of these kinds are one to readers
 };
 
 bool TrimMost(json::object& object) {
@@ -41,12 +43,14 @@ const std::vector<Kind>& Kinds() {
       {"ReplicaSet", {{"apps", "v1", "replicasets"}}, TrimReplicaSet},
       {"Rollout", {{"weir.dev", "v1alpha1", "rollouts"}}, TrimMost},
       {"Webhook", {{"weir.dev", "v1alpha1", "webhooks"}}, TrimMost, true},
-      // Argo's where its CRD is installed, else Weir's of the same spelling.
+      // Argo's, and Weir's of the same spelling: Argo's of the same name goes before.
+      {"AnalysisTemplate", {{"argoproj.io", "v1alpha1", "analysistemplates"}}, TrimMost, true, {}, 0},
       {"AnalysisTemplate",
-       {{"argoproj.io", "v1alpha1", "analysistemplates"}, {"weir.dev", "v1alpha1", "analysistemplates"}},
+       {{"weir.dev", "v1alpha1", "analysistemplates"}},
        TrimMost,
        true,
-       "argoproj.io/v1alpha1"},
+       "argoproj.io/v1alpha1",
+       1},
       {"TrafficSplit",
        {{"split.smi-spec.io", "v1alpha4", "trafficsplits"},
         {"split.smi-spec.io", "v1alpha3", "trafficsplits"},
@@ -214,6 +218,19 @@ class Informers::Impl : public std::enable_shared_from_this<Impl> {
     });
   }
 
+  void TellPut(const Kind& kind, json::object&& object) {
+    Tell([&kind, object = std::move(object)](InformerListener& listener) {
+      listener.OnPut(kind.name, object);
+    });
+  }
+  void TellDelete(const Kind& kind, const ObjectKey& key) {
+    Tell([&kind, key](InformerListener& listener) { listener.OnDelete(kind.name, key); });
+  }
+  void TellSeen(const Kind& kind, const ObjectKey& key, Layers::Seen seen) {
+    if (seen.effect == Layers::Effect::kPut) TellPut(kind, std::move(seen.object));
+    if (seen.effect == Layers::Effect::kDelete) TellDelete(kind, key);
+  }
+
   void FindServed(const Kind& kind, size_t candidate) {
     if (stopped_) return;
     if (candidate == kind.resources.size()) {
@@ -236,7 +253,7 @@ class Informers::Impl : public std::enable_shared_from_this<Impl> {
   }
 
   void LookAgain(const Kind& kind, size_t candidate, std::chrono::milliseconds delay) {
-    auto& timer = timers_.try_emplace(kind.name, client_.context()).first->second;
+    auto& timer = timers_.try_emplace(&kind, client_.context()).first->second;
     timer.expires_after(delay);
     timer.async_wait([this, alive = weak_from_this(), &kind, candidate](boost::system::error_code error) {
       if (!error && !alive.expired()) FindServed(kind, candidate);
@@ -266,12 +283,12 @@ class Informers::Impl : public std::enable_shared_from_this<Impl> {
       // Objects of a list do not say what they are.
       object["kind"] = kind.name;
       object["apiVersion"] = api_version;
-      Tell([&kind, object = std::move(object)](InformerListener& listener) {
-        listener.OnPut(kind.name, object);
-      });
+      if (!kind.layer) return TellPut(kind, std::move(object));
+      const ObjectKey key = KeyOf(object);
+      TellSeen(kind, key, layers_.Put(*kind.layer, key, std::move(object)));
     };
     callbacks.on_delete = [this, &kind](const ObjectKey& key) {
-      Tell([&kind, key](InformerListener& listener) { listener.OnDelete(kind.name, key); });
+      kind.layer ? TellSeen(kind, key, layers_.Remove(*kind.layer, key)) : TellDelete(kind, key);
     };
     callbacks.on_synced = [this, &kind] { Synced(kind); };
     callbacks.on_absent = [this, &kind, name] {
@@ -286,7 +303,7 @@ class Informers::Impl : public std::enable_shared_from_this<Impl> {
   }
 
   void Synced(const Kind& kind) {
-    if (!synced_.insert(kind.name).second || synced_.size() < waiting_) return;
+    if (!synced_.insert(&kind).second || synced_.size() < waiting_) return;
     Tell([](InformerListener& listener) { listener.OnReady(); });
   }
 
@@ -298,8 +315,9 @@ class Informers::Impl : public std::enable_shared_from_this<Impl> {
   std::map<std::string, std::unique_ptr<Reflector>> reflectors_;
   std::unique_ptr<Reflector> pods_;
   std::map<std::string, std::unique_ptr<Reflector>> consumers_;  // by namespace
-  std::map<std::string, boost::asio::steady_timer> timers_;      // by kind
-  std::set<std::string> synced_;
+  std::map<const Kind*, boost::asio::steady_timer> timers_;
+  std::set<const Kind*> synced_;
+  Layers layers_;
   size_t waiting_ = 0;
   bool stopped_ = false;
 };

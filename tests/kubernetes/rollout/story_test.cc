@@ -11,12 +11,12 @@ using Counts = std::map<uint8_t, int>;
 class StoryTest : public ClusterTest {
  protected:
   /// Everything runs, and all traffic goes to what is there.
-  void Begin(int replicas, const std::string& steps) {
+  void Begin(int replicas, const std::string& steps, const std::vector<std::string>& flags = {}) {
     ApplyCheckout(replicas, steps);
     ASSERT_TRUE(Eventually(
         [&] { return Get("deployment/checkout", ".status.availableReplicas") == std::to_string(replicas); },
         [&] { return Get("deployment/checkout", ".status"); }));
-    StartController();
+    StartController(0, flags);
     ASSERT_FALSE(controllers_[0]->WordAfter("grpc=").empty()) << controllers_[0]->seen;
     StartAgents();
     ASSERT_TRUE(WaitForRollout(".status.phase", "Healthy"));
@@ -280,8 +280,28 @@ spec: {{selector: {{app: checkout}}, ports: [{{name: http, port: 80, targetPort:
   ASSERT_TRUE(WaitForHold());
 }
 
-// Where Argo's CRD is installed its templates are read, unchanged.
-TEST_F(StoryTest, ArgosTemplatesAreRead) {
+/// A template of one metric, named so, that fails.
+std::string Template(const std::string& group, const std::string& ns, const std::string& name,
+                     const std::string& metric) {
+  return fmt::format(R"(
+apiVersion: {}/v1alpha1
+kind: AnalysisTemplate
+metadata: {{name: {}, namespace: {}}}
+spec:
+  args: [{{name: port, value: "1"}}]
+  metrics:
+  - name: {}
+    interval: 1s
+    count: 1
+    consecutiveErrorLimit: 0
+    successCondition: result == 1
+    provider: {{web: {{url: "http://127.0.0.1:{{{{args.port}}}}/", timeoutSeconds: 1}}}}
+)",
+                     group, name, ns, metric);
+}
+
+// Argo's CRD is installed, and goes, while a controller leads.
+TEST_F(StoryTest, ArgosTemplatesComeAndGo) {
   Process where({WEIR_TOOLS_BUILD, "--where"});
   if (where.Wait() != 0) {
     if (std::getenv("WEIR_REQUIRE_KUBERNETES") == nullptr)
@@ -290,36 +310,38 @@ TEST_F(StoryTest, ArgosTemplatesAreRead) {
   }
   const std::string crd =
       where.seen.substr(0, where.seen.find('\n')) + "/crds/argo-rollouts/analysis-template-crd.yaml";
-  plane().MustKubectl({"apply", "--server-side", "-f", crd});
-  plane().AwaitCrds({"analysistemplates.argoproj.io"});
-  plane().Apply(fmt::format(R"(
-apiVersion: argoproj.io/v1alpha1
-kind: AnalysisTemplate
-metadata: {{name: never, namespace: {}}}
-spec:
-  args: [{{name: port}}]
-  metrics:
-  - name: argos-metric
-    interval: 1s
-    count: 1
-    consecutiveErrorLimit: 0
-    successCondition: result == 1
-    provider: {{web: {{url: "http://127.0.0.1:{{{{args.port}}}}/", timeoutSeconds: 1}}}}
-)",
-                            ns()));
-  ASSERT_NO_FATAL_FAILURE(Begin(2,
-                                "[{setWeight: 50}, {analysis: {templates: [{templateName: never}], args: "
-                                "[{name: port, value: '1'}]}}]"));
+  ASSERT_NO_FATAL_FAILURE(Begin(2, "[{setWeight: 50}, {analysis: {templates: [{templateName: never}]}}]",
+                                {"--look-for-kinds-ms", "500"}));
   SetImage("checkout:2");
-  ASSERT_TRUE(WaitForRollout(".status.phase", "Degraded"));
-  ASSERT_TRUE(WaitForMessage("argos-metric"));
-  // Others of this program have Weir's own.
+  ASSERT_TRUE(WaitForMessage("expected an AnalysisTemplate that exists"));
+  const auto served = [&](bool is) {
+    return Eventually(
+        [&] {
+          const std::string path = "/apis/argoproj.io/v1alpha1/namespaces/" + ns() + "/analysistemplates";
+          return (plane().Kubectl({"get", "--raw", path}).code == 0) == is;
+        },
+        [] { return "Argo's AnalysisTemplates"; });
+  };
+  const auto judged_by = [&](const std::string& metric) {
+    return Eventually(
+        [&] {
+          if (RolloutField(".status.message").find(metric) != std::string::npos) return true;
+          if (RolloutField(".status.phase") == "Degraded") Weirctl({"retry", "checkout"});
+          return false;
+        },
+        [&] { return RolloutField(".status.message"); });
+  };
+
+  plane().MustKubectl({"apply", "--server-side", "-f", crd});
+  ASSERT_TRUE(served(true));
+  plane().Apply(Template("argoproj.io", ns(), "never", "argos-metric"));
+  plane().Apply(Template("weir.dev", ns(), "never", "own-metric"));
+  ASSERT_TRUE(judged_by("argos-metric"));
+
+  // Others of this program have Weir's own, and so has this Rollout from now on.
   plane().MustKubectl({"delete", "-f", crd, "--timeout=60s"});
-  ASSERT_TRUE(Eventually(
-      [&] {
-        return plane().Kubectl({"get", "--raw", "/apis/argoproj.io/v1alpha1"}).code != 0;
-      },
-      [] { return "still served"; }));
+  ASSERT_TRUE(served(false));
+  ASSERT_TRUE(judged_by("own-metric"));
 }
 
 // A Rollout is judged by a template of Weir's own CRD, as Argo's is not installed; what became of it is told
