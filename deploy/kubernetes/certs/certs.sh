@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
 # Fills Weir's Secrets with certificates by a CA of Weir's own: weir-ca, weir-controller-tls, weir-agent-tls, weir-client-tls.
-# Run in a pod (../components/certs). What is there and good for 30 days more stays as it is, so that running it again
-# does nothing, or renews. The Secrets must exist; the account needs get and patch of these four and nothing else.
+# Run in a pod (../components/certs), at the start and then each week. What is there and good for 30 days more stays as it
+# is. A CA with less than a year left gives way in two runs: the first has everybody trust the next one as well, the
+# second has it sign; nobody meets a certificate that he does not know. The one before is trusted until it ends.
+# The Secrets must exist; the account needs get and patch of these four and nothing else.
 #
 #   POD_NAMESPACE   the Secrets' namespace, and part of the controller's names
-#   WEIR_CERT_DAYS  how long certificates are good for (825); the CA for ten years
+#   WEIR_CERT_DAYS  how long certificates are good for (825)
+#   WEIR_CA_DAYS    how long a CA is (3650)
 #   WEIR_API        the API server (default: the pod's own environment says where)
 #   WEIR_ACCOUNT    folder with token and ca.crt (default: where the kubelet puts them)
 #
@@ -18,7 +21,8 @@ account=${WEIR_ACCOUNT:-/var/run/secrets/kubernetes.io/serviceaccount}
 host=${KUBERNETES_SERVICE_HOST:-}
 [[ $host != *:* ]] || host="[$host]"
 api=${WEIR_API:-https://$host:${KUBERNETES_SERVICE_PORT:-443}}
-readonly ca_days=3650 renew_seconds=$((30 * 24 * 3600)) ca_renew_seconds=$((365 * 24 * 3600))
+ca_days=${WEIR_CA_DAYS:-3650}
+readonly renew_seconds=$((30 * 24 * 3600)) ca_renew_seconds=$((365 * 24 * 3600))
 
 die() {
   printf 'certs: %s\n' "$*" >&2
@@ -58,7 +62,7 @@ write_secret() { # SECRET DIRECTORY-WITH-FILES
     done
     printf '}}'
   } >"$work/patch.json"
-  call PATCH "$1" "$work/patch.json" >/dev/null
+  call PATCH "$1" "$work/patch.json" >"$work/$1.json"
 }
 
 read_secret() { # SECRET: to files in work/SECRET
@@ -74,30 +78,59 @@ good_for() { # CERTIFICATE SECONDS
 
 new_key() { openssl ecparam -name prime256v1 -genkey -noout -out "$1"; }
 
+# weir-ca holds the one that signs and, as ca.crt, all that are trusted: that one first, then the one before it.
 make_ca() {
-  local to=$work/weir-ca
+  local to=$work/weir-ca before=$work/before.crt
   if good_for "$to/tls.crt" $ca_renew_seconds && [[ -s $to/tls.key ]]; then
-    printf 'weir-ca: kept\n'
+    awk '/BEGIN CERTIFICATE/ { n++ } n == 2' "$to/ca.crt" >"$before"
+    good_for "$before" 0 || : >"$before"
+    cat "$to/tls.crt" "$before" >"$work/trusted.crt"
+    if cmp -s "$work/trusted.crt" "$to/ca.crt"; then
+      printf 'weir-ca: kept\n'
+      return
+    fi
+    mv "$work/trusted.crt" "$to/ca.crt"
+    write_secret weir-ca "$to"
+    printf 'weir-ca: kept, the one before it has ended\n'
     return
   fi
+  : >"$before"
+  if good_for "$to/tls.crt" 0; then cp "$to/tls.crt" "$before"; fi
   new_key "$to/tls.key"
-  openssl req -x509 -new -key "$to/tls.key" -subj /CN=weir-ca -days $ca_days -out "$to/tls.crt" \
+  # A name of its own: where two are trusted, it tells which of them signed.
+  openssl req -x509 -new -key "$to/tls.key" -subj "/CN=weir-ca $(date -u +%Y%m%dT%H%M%SZ)" -days "$ca_days" -out "$to/tls.crt" \
     -addext basicConstraints=critical,CA:TRUE,pathlen:0 -addext keyUsage=critical,keyCertSign,cRLSign
-  cp "$to/tls.crt" "$to/ca.crt"
+  cat "$to/tls.crt" "$before" >"$to/ca.crt"
   write_secret weir-ca "$to"
   printf 'weir-ca: made\n'
 }
 
-# Kept: of this CA, for these names, good for long enough.
+signed_by() { # CAS CERTIFICATE
+  openssl verify -CAfile "$1" "$2" >/dev/null 2>&1
+}
+
+# `signers`, a file, is whose certificates are kept: the CA's, but all trusted ones' as long as somebody has not heard of
+# them all.
+signers=$work/weir-ca/tls.crt trusted=$work/weir-ca/ca.crt
+spread_trust() { # SECRET
+  local to=$work/$1
+  read_secret "$1"
+  if ! cmp -s "$to/ca.crt" "$trusted" && signed_by "$trusted" "$to/tls.crt"; then
+    cp "$trusted" "$to/ca.crt"
+    write_secret "$1" "$to"
+    signers=$trusted
+    printf '%s: told which CAs are trusted\n' "$1"
+  fi
+}
+
+# Kept: of such a CA, for these names, good for long enough.
 is_kept() { # DIRECTORY NAMES
-  good_for "$1/tls.crt" $renew_seconds && [[ -s $1/tls.key ]] && cmp -s "$1/ca.crt" "$work/weir-ca/tls.crt" &&
-    openssl verify -CAfile "$work/weir-ca/tls.crt" "$1/tls.crt" >/dev/null 2>&1 &&
+  good_for "$1/tls.crt" $renew_seconds && [[ -s $1/tls.key ]] && cmp -s "$1/ca.crt" "$trusted" && signed_by "$signers" "$1/tls.crt" &&
     [[ $(openssl x509 -in "$1/tls.crt" -noout -ext subjectAltName | tail -n +2 | tr -d ' ' | sed 's/IPAddress:/IP:/g') == "$2" ]]
 }
 
 make_certificate() { # SECRET COMMON-NAME NAMES USAGES
   local to=$work/$1
-  read_secret "$1"
   if is_kept "$to" "$3"; then
     printf '%s: kept\n' "$1"
     return
@@ -109,15 +142,15 @@ make_certificate() { # SECRET COMMON-NAME NAMES USAGES
   openssl x509 -req -in "$work/request" -CA "$work/weir-ca/tls.crt" -CAkey "$work/weir-ca/tls.key" -days "$days" \
     -set_serial "0x$(openssl rand -hex 16)" -sha256 -extfile "$work/extensions" -out "$to/tls.crt" 2>/dev/null ||
     die "$1: the CA of weir-ca does not sign: are its certificate and key a pair?"
-  cp "$work/weir-ca/tls.crt" "$to/ca.crt"
+  cp "$trusted" "$to/ca.crt"
   write_secret "$1" "$to"
-  printf '%s: made; programs that run with an older one: kubectl -n %s rollout restart deployment/weir-controller daemonset/weir-agent\n' \
-    "$1" "$namespace"
+  printf '%s: made\n' "$1"
 }
 
 service=weir-controller
 read_secret weir-ca
 make_ca
+for secret in weir-controller-tls weir-agent-tls weir-client-tls; do spread_trust "$secret"; done
 make_certificate weir-controller-tls weir-controller \
   "DNS:$service,DNS:$service.$namespace,DNS:$service.$namespace.svc,DNS:$service.$namespace.svc.cluster.local,DNS:localhost,IP:127.0.0.1" \
   serverAuth

@@ -60,6 +60,8 @@ for level in restricted baseline; do
 done
 refusal=$(admit deployment weir-controller restricted) || complain "the controller's pod is not restricted: $refusal"
 refusal=$(admit job weir-certs restricted) || complain "the Job's pod is not restricted: $refusal"
+[[ $("$kubectl" -n weir-system get cronjob weir-certs -o json | jq -S .spec.jobTemplate.spec.template) == "$("$kubectl" -n weir-system get job weir-certs -o json |
+  jq -S '.spec.template | .metadata.labels |= with_entries(select(.key | startswith("app.")))')" ]] || complain 'the CronJob makes other pods than the Job'
 refusal=$(admit daemonset weir-agent weir-system) || complain "the agent's pod in weir-system: $refusal"
 refusal=$(admit daemonset weir-detach weir-system) || complain "what takes the agents' programs away: $refusal"
 refusal=$(admit daemonset weir-agent baseline) && complain 'the agent is admitted at the level baseline: then this test sees nothing'
@@ -107,6 +109,32 @@ make_them() { # DAYS
 }
 key_of() { "$kubectl" -n weir-system get secret "$1" -o json | jq -r --arg key "$2" '.data[$key] // "" | @base64d'; }
 versions() { "$kubectl" -n weir-system get secrets -o json | jq -c '[.items[] | {(.metadata.name): .metadata.resourceVersion}] | add'; }
+
+WEIR_CA_DAYS=300 make_them 200 || complain "certs.sh, an old one's: $(cat "$dir/certs.log")"
+old_ca=$(key_of weir-ca tls.crt)
+old_leaf=$(key_of weir-agent-tls tls.crt)
+# A CA with less than a year left: first the next one is trusted as well, then it signs, and both times nobody is left out.
+make_them 825 || complain "certs.sh, the next CA: $(cat "$dir/certs.log")"
+[[ $(grep -c ': told' "$dir/certs.log") == 3 && $(grep -c ': kept' "$dir/certs.log") == 3 && $(key_of weir-agent-tls tls.crt) == "$old_leaf" ]] ||
+  complain "the next CA is to be trusted, and not to sign yet: $(cat "$dir/certs.log")"
+for secret in weir-controller-tls weir-agent-tls weir-client-tls; do
+  [[ $(key_of "$secret" ca.crt) == "$(key_of weir-ca tls.crt)"$'\n'"$old_ca" ]] || complain "$secret: trusts others than both CAs"
+done
+make_them 825 || complain "certs.sh, signed by the next CA: $(cat "$dir/certs.log")"
+[[ $(grep -c ': made' "$dir/certs.log") == 3 ]] || complain "the next CA is to sign: $(cat "$dir/certs.log")"
+openssl verify -x509_strict -CAfile <(key_of weir-ca tls.crt) <(key_of weir-agent-tls tls.crt) >/dev/null || complain 'the next CA has not signed'
+openssl verify -x509_strict -CAfile <(key_of weir-agent-tls ca.crt) <(printf '%s\n' "$old_leaf") >/dev/null || complain 'who has not been renewed yet is left out'
+# The one before has ended, yesterday.
+openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$dir/ended.key" -subj '/CN=weir-ca of old' -out "$dir/ended.csr" 2>/dev/null
+openssl x509 -req -in "$dir/ended.csr" -signkey "$dir/ended.key" -days -1 -out "$dir/ended.crt" 2>/dev/null
+"$kubectl" -n weir-system get secret weir-ca -o json | jq --rawfile ended "$dir/ended.crt" '.data["ca.crt"] = ((.data["tls.crt"] | @base64d) + $ended | @base64)' |
+  "$kubectl" replace -f - >/dev/null
+make_them 825 || complain "certs.sh, the CA before has ended: $(cat "$dir/certs.log")"
+[[ $(key_of weir-ca ca.crt) == "$(key_of weir-ca tls.crt)" && $(key_of weir-agent-tls ca.crt) == "$(key_of weir-ca tls.crt)" ]] ||
+  complain "a CA that has ended is trusted: $(cat "$dir/certs.log")"
+for secret in weir-ca weir-controller-tls weir-agent-tls weir-client-tls; do
+  "$kubectl" -n weir-system patch secret "$secret" --type=json -p '[{"op": "remove", "path": "/data"}]' >/dev/null
+done
 
 make_them 10 || complain "certs.sh: $(cat "$dir/certs.log")"
 first=$(versions)
