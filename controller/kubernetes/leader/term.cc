@@ -277,7 +277,7 @@ Status Term::StartApp() {
   options.ns = options_.pod_namespace;
   app::Foundation foundation;
   ASSIGN_OR_RETURN(foundation.store, ClusterStore::Open(client_, options_.leads, options));
-  foundation.objects = catalog_.admitted();
+  foundation.objects = catalog_.Given();
   foundation.outside = this;
   foundation.metrics = {options_.metrics, this};
   ASSIGN_OR_RETURN(app_, app::App::Start(context_, options_.app, std::move(foundation)));

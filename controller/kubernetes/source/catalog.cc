@@ -37,6 +37,14 @@ std::optional<ObjectKey> PodOf(const json::value& endpoint, const std::string& n
   return ObjectKey{ns, std::string(Text(endpoint, {"targetRef", "name"}))};
 }
 
+/// Of a Service itself, or a slice; nullopt: another kind of object.
+std::optional<ObjectKey> ServiceOf(const model::Object& object) {
+  if (const auto* service = std::get_if<model::Service>(&object)) return service->key;
+  if (const auto* slice = std::get_if<model::EndpointSlice>(&object))
+    return ObjectKey{slice->key.ns, slice->service};
+  return std::nullopt;
+}
+
 bool Wants(const model::Object& object) {
   return std::holds_alternative<model::TrafficSplit>(object) || std::holds_alternative<model::Route>(object);
 }
@@ -302,7 +310,86 @@ model::AdmissionChanges Catalog::Take() {
   TakeServices(wanted, changes);
   TakeSlices(wanted, changes);
   wanted_ = std::move(wanted);
-  return admitter_.Take(changes);
+  const auto is_slice = [](const auto& kind) { return kind == "EndpointSlice"; };
+  const bool slices_only =
+      std::ranges::all_of(changes.puts, is_slice, [](const auto& object) { return model::KindOf(object); }) &&
+      std::ranges::all_of(changes.removals, is_slice, &ObjectId::kind);
+  return OnlyNamed(admitter_.Take(changes), slices_only);
+}
+
+std::set<ObjectKey> Catalog::NamedServices() const {
+  const model::ObjectSet& admitted = admitter_.admitted();
+  std::set<ObjectKey> named;
+  for (const auto& [key, rollout] : admitted.rollouts) {
+    named.insert({key.ns, rollout.service});
+    if (!rollout.preview_service.empty()) named.insert({key.ns, rollout.preview_service});
+  }
+  for (const auto& [key, split] : admitted.splits) {
+    named.insert({key.ns, split.service});
+    for (const auto& backend : split.backends) named.insert({key.ns, backend.service});
+  }
+  for (const auto& [id, verdict] : admitter_.routes()) {
+    const auto route = admitted.routes.find(id);
+    if (route == admitted.routes.end() || !verdict.AnyAccepted()) continue;
+    for (const auto& [index, accepted] : verdict.accepted) {
+      const auto& parent = route->second.parents.at(index);
+      if (accepted.holds) named.insert({parent.ns.value_or(id.key.ns), parent.name});
+    }
+    for (const auto& backend : route->second.backends) {
+      if (backend.IsService()) named.insert({backend.ns, backend.name});
+    }
+  }
+  return named;
+}
+
+model::AdmissionChanges Catalog::OnlyNamed(model::AdmissionChanges changes, bool slices_only) {
+  const std::set<ObjectKey> before = slices_only ? named_ : std::exchange(named_, NamedServices());
+  std::erase_if(changes.puts, [&](const model::Object& object) {
+    const auto service = ServiceOf(object);
+    return service && (!named_.contains(*service) || !before.contains(*service));
+  });
+  const model::ObjectSet& admitted = admitter_.admitted();
+  const auto for_each_slice = [&](const ObjectKey& service, const auto& visit) {
+    const auto slices = slices_of_.find(service);
+    if (slices == slices_of_.end()) return;
+    for (const ObjectKey& slice : slices->second) {
+      const auto given = given_of_.find(slice);
+      if (given == given_of_.end()) continue;
+      for (const ObjectKey& part : given->second) {
+        if (const auto found = admitted.slices.find(part); found != admitted.slices.end())
+          visit(found->second);
+      }
+    }
+  };
+  for (const ObjectKey& service : named_) {  // whole, as nothing of it was given
+    if (before.contains(service)) continue;
+    if (const auto found = admitted.services.find(service); found != admitted.services.end())
+      changes.puts.emplace_back(found->second);
+    for_each_slice(service, [&](const model::EndpointSlice& slice) { changes.puts.emplace_back(slice); });
+  }
+  for (const ObjectKey& service : before) {
+    if (named_.contains(service) || !admitted.services.contains(service)) continue;
+    changes.removals.push_back({"Service", service});
+    for_each_slice(service, [&](const model::EndpointSlice& slice) {
+      changes.removals.push_back({"EndpointSlice", slice.key});
+    });
+  }
+  // What was not given is not taken away.
+  std::erase_if(changes.removals, [&](const ObjectId& id) {
+    if (id.kind == "Service") return !before.contains(id.key);
+    return id.kind == "EndpointSlice" && given_slices_.erase(id.key) == 0;
+  });
+  for (const model::Object& object : changes.puts) {
+    if (const auto* slice = std::get_if<model::EndpointSlice>(&object)) given_slices_.insert(slice->key);
+  }
+  return changes;
+}
+
+model::ObjectSet Catalog::Given() const {
+  model::ObjectSet given = admitter_.admitted();
+  std::erase_if(given.services, [&](const auto& entry) { return !named_.contains(entry.first); });
+  std::erase_if(given.slices, [&](const auto& entry) { return !given_slices_.contains(entry.first); });
+  return given;
 }
 
 }  // namespace weir::kubernetes

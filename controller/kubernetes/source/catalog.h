@@ -37,8 +37,11 @@ class Catalog {
   /// (undo) are told here as well.
   void SetRevision(const ObjectKey& rollout, const std::string& revision);
 
-  /// What changes for the controller since the last call.
+  /// What changes of Given() since the last call.
   model::AdmissionChanges Take();
+  /// What is admitted, but of Services and their slices only those that something admitted names: what only a
+  /// refused route, TrafficSplit or Rollout names is kube-proxy's. As of the last Take().
+  model::ObjectSet Given() const;
 
   const model::ObjectSet& admitted() const { return admitter_.admitted(); }
   const std::map<model::RouteId, model::RouteVerdict>& routes() const { return admitter_.routes(); }
@@ -62,6 +65,10 @@ class Catalog {
   void DeriveSlices(const ObjectKey& slice, const std::string& label,
                     std::map<ObjectKey, model::EndpointSlice>& out);
   void MarkSlicesOf(const ObjectKey& service);
+  /// Services that something admitted names: a Rollout, a TrafficSplit, a route by a parent that takes it.
+  std::set<ObjectKey> NamedServices() const;
+  /// The same changes for Given(). `slices_only`: nothing else was touched.
+  model::AdmissionChanges OnlyNamed(model::AdmissionChanges changes, bool slices_only);
 
   struct Slice {
     std::string json;  // trimmed
@@ -84,6 +91,8 @@ class Catalog {
   Services wanted_;
   std::map<ObjectKey, std::set<ObjectKey>> given_of_;  // what was made of a slice, by the slice
   model::Admitter admitter_;
+  std::set<ObjectKey> named_;
+  std::set<ObjectKey> given_slices_;
 };
 
 /// For reflectors: what of a Service, and of an EndpointSlice, is not needed goes.

@@ -133,7 +133,8 @@ TEST_F(RouteTest, WhatConnectCannotDoIsSaidInTheStatus) {
   ASSERT_TRUE(WaitForVerdict("httproutes", "nowhere", refused("NoMatchingParent"), "v1", "nobody"));
   ASSERT_TRUE(WaitForVerdict("tcproutes", "headless", refused("UnsupportedValue"), "v1", "headless"));
   EXPECT_NE(Message("tcproutes", "headless", "Accepted").find("is headless"), std::string::npos);
-  ASSERT_NO_FATAL_FAILURE(ExpectSplit(vip_, {{"aaaa1", 100}})) << "none of them divides anything";
+  ASSERT_NO_FATAL_FAILURE(ExpectSplit(vip_, {{"proxy", 100}}))
+      << "none of them divides anything: the Service is left alone";
 }
 
 TEST_F(RouteTest, AReferenceThatLeadsNowhereRefusesItsShareUntilItDoes) {

@@ -73,6 +73,12 @@ class CatalogTest : public ::testing::Test {
     return fmt::format("{}", fmt::join(addresses, " "));
   }
 
+  Lines GivenServices() const {
+    Lines names;
+    for (const auto& [key, service] : catalog_.Given().services) names.push_back(key.name);
+    return names;
+  }
+
   Catalog catalog_;
 };
 
@@ -120,6 +126,73 @@ TEST_F(CatalogTest, BackendsOfSplitsKeepTheirSlicesWhole) {
   EXPECT_EQ(Take(), (Lines{"+EndpointSlice web-primary-a", "+Service web", "+Service web-canary",
                            "+Service web-primary", "+TrafficSplit web"}));
   EXPECT_EQ(Endpoints("web-primary-a"), "10.244.0.1 10.244.0.2");
+}
+
+// To judge a route its Services are looked at; only one that is in force has them given.
+TEST_F(CatalogTest, WhatOnlyARefusedOneNamesIsNotTheControllersBusiness) {
+  const auto split = [](const std::string& service) {
+    return Object(fmt::format(
+        R"({{"apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit", "metadata": {{"name": "web", "namespace": "shop"}},
+    "spec": {{"service": "{}", "backends": [{{"service": "web-primary", "weight": 80}}, {{"service": "web-canary", "weight": 20}}]}}}})",
+        service));
+  };
+  for (const auto* name : {"web", "web-primary", "web-canary"})
+    catalog_.Put(Service(name, static_cast<int>(std::string(name).size())));
+  catalog_.PutSlice(Slice("web-primary-a", "web-primary", {1}));
+  catalog_.Put(Rollout("web", "web"));
+  catalog_.Put(split("web"));
+  EXPECT_EQ(Take(), (Lines{"+Rollout web", "+Service web"}));
+  EXPECT_NE(catalog_.Refusal("TrafficSplit", {"shop", "web"}), "") << "the Rollout has its Service";
+  EXPECT_EQ(GivenServices(), Lines{"web"});
+  catalog_.PutSlice(Slice("web-primary-a", "web-primary", {1, 2}));
+  EXPECT_EQ(Take(), Lines{});
+
+  catalog_.Remove("Rollout", {"shop", "web"});
+  EXPECT_EQ(Take(), (Lines{"+EndpointSlice web-primary-a", "+Service web-canary", "+Service web-primary",
+                           "+TrafficSplit web", "-Rollout web"}));
+  EXPECT_EQ(Endpoints("web-primary-a"), "10.244.0.1 10.244.0.2");
+  EXPECT_EQ(GivenServices(), (Lines{"web", "web-canary", "web-primary"}));
+  catalog_.PutSlice(Slice("web-primary-a", "web-primary", {1}));
+  EXPECT_EQ(Take(), Lines{"+EndpointSlice web-primary-a"});
+
+  // It cannot be read any more: as before. It can, but divides what there is not: kube-proxy's.
+  json::object wrong = split("web");
+  wrong["spec"].as_object()["backends"].as_array()[0].as_object()["weight"] = -1;
+  catalog_.Put(wrong);
+  EXPECT_EQ(Take(), Lines{});
+  EXPECT_EQ(GivenServices(), (Lines{"web", "web-canary", "web-primary"}));
+  catalog_.Put(split("nobody"));
+  EXPECT_EQ(Take(), (Lines{"-EndpointSlice web-primary-a", "-Service web", "-Service web-canary",
+                           "-Service web-primary", "-TrafficSplit web"}));
+  EXPECT_EQ(GivenServices(), Lines{});
+  catalog_.Remove("Service", {"shop", "web-primary"});
+  catalog_.Remove("EndpointSlice", {"shop", "web-primary-a"});
+  EXPECT_EQ(Take(), Lines{}) << "what was not given is not taken away";
+}
+
+TEST_F(CatalogTest, ARouteThatNoParentTakesGivesNothing) {
+  const auto route = [](const std::string& name, const std::string& parent, const std::string& more) {
+    return Object(fmt::format(
+        R"({{"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {{"name": "{}", "namespace": "shop"}},
+    "spec": {{"parentRefs": [{}], "rules": [{{"backendRefs": [{{"name": "cart-a", "port": 80}}]{}}}]}}}})",
+        name, parent, more));
+  };
+  const std::string to_service = R"({"group": "", "kind": "Service", "name": "cart"})";
+  catalog_.Put(Service("cart", 1));
+  catalog_.Put(Service("cart-a", 2));
+  catalog_.PutSlice(Slice("cart-a-x", "cart-a", {1}));
+  catalog_.Put(route("of-a-gateway", R"({"name": "edge"})", ""));
+  catalog_.Put(
+      route("by-header", to_service, R"(, "matches": [{"headers": [{"name": "user", "value": "me"}]}])"));
+  EXPECT_EQ(Take(), Lines{"+HTTPRoute of-a-gateway"});
+  EXPECT_EQ(GivenServices(), Lines{});
+  catalog_.Put(route("by-header", to_service, ""));
+  EXPECT_EQ(Take(),
+            (Lines{"+EndpointSlice cart-a-x", "+HTTPRoute by-header", "+Service cart", "+Service cart-a"}));
+  catalog_.Put(
+      route("by-header", to_service, R"(, "matches": [{"headers": [{"name": "user", "value": "me"}]}])"));
+  EXPECT_EQ(Take(),
+            (Lines{"-EndpointSlice cart-a-x", "-HTTPRoute by-header", "-Service cart", "-Service cart-a"}));
 }
 
 TEST_F(CatalogTest, WhatCannotBeReadLeavesWhatWasBefore) {
