@@ -15,7 +15,8 @@ struct Shown {
   std::string answer;
 };
 
-inline Shown DialShown(uint16_t port, const std::string& ca_pem, const std::string& request = "") {
+inline Shown DialShown(uint16_t port, const std::string& ca_pem, const std::string& request = "",
+                       const std::string& address = "127.0.0.1") {
   namespace asio = boost::asio;
   using asio::ip::tcp;
   asio::ssl::context tls(asio::ssl::context::tls_client);
@@ -24,7 +25,7 @@ inline Shown DialShown(uint16_t port, const std::string& ca_pem, const std::stri
   asio::io_context context;
   asio::ssl::stream<tcp::socket> stream(context, tls);
   boost::system::error_code error;
-  stream.next_layer().connect({asio::ip::make_address("127.0.0.1"), port}, error);
+  stream.next_layer().connect({asio::ip::make_address(address), port}, error);
   if (!error) stream.handshake(asio::ssl::stream_base::client, error);
   Shown shown;
   if (error) {

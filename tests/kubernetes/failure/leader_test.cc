@@ -1,5 +1,7 @@
 // Leaders that go, in every way there is. What clients get never changes, and what they roll out goes on.
+#include "tests/integration/tls_dial.h"
 #include "tests/kubernetes/failure/failure_fixture.h"
+#include "tests/unit/common/test_certs.h"
 
 namespace weir::kubernetes_test {
 namespace {
@@ -66,6 +68,50 @@ TEST_F(LeaderTest, ALeaderThatIsToldToEndGivesTheLeaseUp) {
              seconds);
   ASSERT_NO_FATAL_FAILURE(ExpectSecondGoesOn());
   ExpectNothingForbidden();
+}
+
+// Whoever leads and whoever waits takes renewed certificates, and who leads next has them.
+TEST_F(LeaderTest, RenewedCertificatesAreTakenByBoth) {
+  const TestCa ca;
+  const PemPair first = ca.Issue("controller"), second = ca.Issue("controller");
+  MountedSecret secret({{"tls.crt", first.cert}, {"tls.key", first.key}, {"ca.crt", ca.pem()}});
+  const std::vector<std::string> tls = {"--tls-cert", secret.Path("tls.crt"),
+                                        "--tls-key",  secret.Path("tls.key"),
+                                        "--tls-ca",   secret.Path("ca.crt")};
+  std::string http[2];
+  for (const size_t replica : {0U, 1U}) {
+    StartController(replica, tls);
+    http[replica] = controllers_[replica]->WordAfter(replica == 0 ? " http=" : "candidate http=");
+    ASSERT_FALSE(http[replica].empty()) << controllers_[replica]->seen;
+  }
+  const auto shows = [&](size_t replica, const PemPair& pair) {
+    const std::string address = ListenAddress(replica);
+    return Eventually(
+        [&] {
+          return DialShown(7400, ca.pem(), "", address.substr(0, address.find(':'))).serial ==
+                 SerialOf(pair.cert);
+        },
+        [&] { return address; });
+  };
+  const auto reloaded = [&](size_t replica) {
+    return Eventually(
+        [&] {
+          Process curl({"curl", "-s", "http://" + http[replica] + "/metrics"});
+          curl.Wait();
+          return curl.seen.find("\nweir_tls_reloads_total 1\n") != std::string::npos;
+        },
+        [&] { return http[replica]; });
+  };
+  ASSERT_TRUE(shows(0, first));
+  secret.Put({{"tls.crt", second.cert}, {"tls.key", second.key}, {"ca.crt", ca.pem()}});
+  EXPECT_TRUE(shows(0, second));
+  EXPECT_TRUE(reloaded(0));
+  EXPECT_TRUE(reloaded(1)) << "the one that waits";
+  controllers_[0]->Signal(SIGTERM);
+  EXPECT_EQ(controllers_[0]->Wait(), 0) << controllers_[0]->seen;
+  EXPECT_TRUE(shows(1, second));
+  controllers_[1]->Signal(SIGTERM);
+  EXPECT_EQ(controllers_[1]->Wait(), 0) << controllers_[1]->seen;
 }
 
 TEST_F(LeaderTest, ALeaderThatHungDoesNothingWhenItComesBack) {
