@@ -209,6 +209,7 @@ struct Webhook {
   std::vector<std::pair<std::string, std::string>> headers;
   std::string body_template;  // empty: every field as JSON
   std::string secret;         // signs the body; empty: no signature
+  std::string ca_pem;         // who may sign the server's certificate; empty: the system's
   std::chrono::milliseconds timeout{10'000};
   uint32_t retries = 5;
   bool operator==(const Webhook&) const = default;

@@ -1,4 +1,5 @@
 // weir.dev/v1alpha1 Webhook: who is told what becomes of the rollouts of a namespace.
+#include <absl/strings/escaping.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -12,7 +13,7 @@ namespace weir::model {
 namespace {
 
 constexpr int64_t kMaxRetries = 20;
-constexpr size_t kMaxBody = 65'536;
+constexpr size_t kMaxBody = 65'536, kMaxCaBundle = 65'536;
 // Set by Weir itself, or by HTTP.
 constexpr std::string_view kOwnHeaders[] = {
     "host",         "content-length",  "transfer-encoding",   "connection",
@@ -62,6 +63,20 @@ std::string ReadSecret(const Cursor& field) {
   return secret.value_or("");
 }
 
+/// As clientConfig.caBundle of Kubernetes' own webhooks.
+std::string ReadCaBundle(const Cursor& field) {
+  const auto text = field.String();
+  if (!text) return "";
+  std::string pem;
+  const bool decoded = absl::Base64Unescape(ToAbsl(*text), &pem);
+  if (!decoded || pem.find("-----BEGIN CERTIFICATE-----") == std::string::npos ||
+      pem.find("-----END CERTIFICATE-----") == std::string::npos) {
+    field.FailText("found no certificate, expected PEM (BEGIN CERTIFICATE) in base64; base64 -w0 ca.crt");
+  }
+  if (text->size() > kMaxCaBundle) field.FailText(fmt::format("found more than {} bytes", kMaxCaBundle));
+  return pem;
+}
+
 }  // namespace
 
 Webhook ReadWebhook(const Cursor& document, const Metadata& metadata) {
@@ -69,7 +84,8 @@ Webhook ReadWebhook(const Cursor& document, const Metadata& metadata) {
   webhook.key = metadata.key;
   document.ExpectMap({"apiVersion", "kind", "metadata", "spec", "status"});
   const auto spec = document.Require("spec", "a map with url");
-  if (!spec || !spec->ExpectMap({"url", "events", "headers", "bodyTemplate", "secret", "timeout", "retries"}))
+  if (!spec || !spec->ExpectMap(
+                   {"url", "events", "headers", "bodyTemplate", "secret", "timeout", "retries", "caBundle"}))
     return webhook;
   if (const auto url =
           spec->RequireString("url", "where to send it", "such as https://hooks.example.com/x")) {
@@ -86,6 +102,11 @@ Webhook ReadWebhook(const Cursor& document, const Metadata& metadata) {
     if (body->size() > kMaxBody) spec->Find("bodyTemplate")->Fail(fmt::format("at most {} bytes", kMaxBody));
   }
   if (const auto secret = spec->Find("secret")) webhook.secret = ReadSecret(*secret);
+  if (const auto bundle = spec->Find("caBundle")) {
+    webhook.ca_pem = ReadCaBundle(*bundle);
+    if (!webhook.url.starts_with("https://"))
+      bundle->FailText("found it beside a url without TLS, expected https://; remove one of them");
+  }
   if (const auto timeout = spec->Find("timeout"))
     webhook.timeout = ReadDuration(*timeout, "leave it out for 10s").value_or(webhook.timeout);
   if (const auto retries = spec->Find("retries"))

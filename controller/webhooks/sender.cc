@@ -41,6 +41,7 @@ HttpCall CallOf(const model::Webhook& webhook, const Url& url, const Notificatio
   call.url = url;
   call.timeout = webhook.timeout;
   call.max_body = kMaxAnswer;
+  call.ca_pem = webhook.ca_pem;
   call.body = model::RenderWebhookBody(
       webhook.body_template.empty() ? model::DefaultWebhookBody() : webhook.body_template,
       notification.fields);

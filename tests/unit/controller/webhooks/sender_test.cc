@@ -221,6 +221,18 @@ TEST_F(SenderTest, WhatIsSent) {
     EXPECT_EQ(ReportOf("a").last_error.find(secret), std::string::npos) << ReportOf("a").last_error;
 }
 
+TEST_F(SenderTest, ItsServerIsTrustedByItsOwnCa) {
+  Have("inside", 0);
+  webhooks[{"shop", "inside"}].ca_pem = "a CA";
+  Have("outside", 0);
+  Offer("inside", 1);
+  Offer("outside", 2);
+  Run();
+  ASSERT_EQ(Calls("inside"), 1U);
+  EXPECT_EQ(calls["inside.example.com"].front().call.ca_pem, "a CA");
+  EXPECT_EQ(calls["outside.example.com"].front().call.ca_pem, "") << "the system's";
+}
+
 TEST_F(SenderTest, WithoutASecretNothingIsSigned) {
   Have("a", 0);
   Offer("a", 1);
