@@ -71,7 +71,7 @@ wait_for_pause() { # WEIGHT
   wait_for_rollout .status.phase Paused
 }
 
-in_client() { "$kubectl" -n shop exec client -- "$@"; }
+in_client() { "$kubectl" -n "${in_namespace:-shop}" exec client -- "$@"; }
 counts() { sort | uniq -c | awk '{printf "%s%s %s", sep, $2, $1; sep = ", "}'; }
 expect_split() { # EXPECTED COUNT
   local seen
@@ -91,6 +91,25 @@ check_steady() { # EXPECTED
     [[ $seen == "$1" ]] || complain "connections $line to $((line + 99)) of $made: $seen; expected: $1"
   done
   say "$made connections meanwhile, every hundred of them: $1"
+}
+
+# A route of another namespace: its pods are told from others by the cgroups that this kubelet makes.
+install_gateway_api() {
+  local crds kind
+  crds=$("$here/../tools/build.sh" --where)/crds/gateway-api
+  for kind in httproutes referencegrants; do "$kubectl" apply --server-side -f "$crds/gateway.networking.k8s.io_$kind.yaml" >/dev/null; done
+  wait_for_crds {httproutes,referencegrants}.gateway.networking.k8s.io
+}
+divide_for_lab() {
+  local address hash
+  address=$("$kubectl" -n shop get service checkout -o jsonpath='{.spec.clusterIP}')
+  hash=$("$kubectl" -n shop get rollouts.weir.dev checkout -o jsonpath='{.status.canaryRevision}')
+  "$kubectl" create namespace lab >/dev/null
+  "$kubectl" -n shop get configmap client -o json | jq '{apiVersion, kind, metadata: {name: "client"}, data}' | "$kubectl" -n lab apply -f - >/dev/null
+  sed "s/@ADDRESS@/$address/; s/@HASH@/$hash/" "$here/lab.yaml" | "$kubectl" apply -f - >/dev/null
+  "$kubectl" -n lab wait --for=condition=Ready --timeout=60s pod/client >/dev/null || fail "$("$kubectl" -n lab get pods,events)"
+  "$kubectl" -n lab wait --for='jsonpath={.status.parents[0].conditions[?(@.type=="Accepted")].status}=True' --timeout=60s httproute/checkout >/dev/null ||
+    fail "the route is not accepted: $("$kubectl" -n lab get httproute checkout -o jsonpath='{.status}')"
 }
 
 agent_field() { "$kubectl" -n weir-system get pods -l app.kubernetes.io/component=agent -o "jsonpath={.items[0].status.containerStatuses[0].$1}"; }
@@ -200,6 +219,7 @@ start_cluster "$dir"
 for image in weir-controller weir-agent weir-test-pause weir-test-shop; do import_image "$dir/$image.tar"; done
 say 'the node is Ready'
 
+install_gateway_api
 install_weir
 say 'applied: controllers and agent are Ready'
 check_agent
@@ -213,7 +233,13 @@ expect_split 'v1 20' 20
 "$kubectl" -n shop set env deployment/checkout VERSION=v2 >/dev/null
 wait_for_pause 20
 expect_split 'v1 80, v2 20' 100
+divide_for_lab
+in_namespace=lab expect_split 'v2 50' 50
+expect_split 'v1 80, v2 20' 100
+say 'namespace lab has a split of its own'
 replace_all
+in_namespace=lab expect_split 'v2 50' 50
+"$kubectl" delete namespace lab --timeout=60s >/dev/null || fail 'namespace lab does not go'
 get_plugin
 weir promote checkout -n shop
 wait_for_pause 50
