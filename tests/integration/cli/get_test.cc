@@ -122,7 +122,8 @@ TEST_F(GetTest, JsonHasStableNamesNumbersAndAddresses) {
       "key": {
         "address": "127.96.0.1",
         "port": 80,
-        "protocol": "TCP"
+        "protocol": "TCP",
+        "consumers": 0
       },
       "variants": [
         {
@@ -134,7 +135,8 @@ TEST_F(GetTest, JsonHasStableNamesNumbersAndAddresses) {
           "connectionsObserved": 1234567890123
         }
       ],
-      "nodes": []
+      "nodes": [],
+      "consumerNamespace": ""
     }
   ]
 }
@@ -143,6 +145,21 @@ TEST_F(GetTest, JsonHasStableNamesNumbersAndAddresses) {
   EXPECT_EQ(Run({"get", "splits", "-n", "shop"}).out,
             "SERVICE   PORT  ADDRESS            SOURCE            WEIGHTS  OBSERVED\n"
             "checkout  http  127.96.0.1:80/TCP  Rollout/checkout  v1=100   v1=100.0%\n");
+}
+
+TEST_F(GetTest, ASplitForOneNamespaceSaysWhose) {
+  FakeWeirService service;
+  UseServer(service);
+  v1::Split* split = service.splits.add_splits();
+  split->set_service("checkout");
+  split->set_source("HTTPRoute/own");
+  split->set_port_name("http");
+  split->mutable_key()->set_address(std::string("\x7f\x60\x00\x01", 4));
+  split->mutable_key()->set_port(80);
+  split->mutable_key()->set_protocol(v1::PROTOCOL_TCP);
+  split->set_consumer_namespace("lab");
+  EXPECT_NE(Run({"get", "splits", "-n", "shop"}).out.find("127.96.0.1:80/TCP from lab  HTTPRoute/own"),
+            std::string::npos);
 }
 
 TEST_F(GetTest, SplitsShowWhatWasObservedBesideWhatIsWanted) {
