@@ -6,8 +6,7 @@
 #include "bpf/lib/choose.h"
 #include "bpf/lib/find.h"
 
-/* A pod's cgroup lies a few levels below the root: kubepods, QoS class, pod; more where nodes are containers.
- */
+/* Pods' cgroups are a few levels deep: kubepods, QoS class, pod; more where nodes are containers. */
 #define WEIR_MAX_CGROUP_LEVEL 16
 
 /*
