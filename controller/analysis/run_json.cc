@@ -73,9 +73,7 @@ json::object QuestionOf(const Provider& provider) {
   return {};
 }
 
-std::string Fingerprint(const Provider& provider) {
-  return Sha256Hex(json::serialize(QuestionOf(provider)));
-}
+std::string Fingerprint(const Provider& provider) { return Sha256Hex(json::serialize(QuestionOf(provider))); }
 
 json::object ProviderToJson(const Metric& metric) {
   if (const auto* weir = std::get_if<WeirQuery>(&metric.provider)) {

@@ -68,7 +68,7 @@ class ConsumersTest : public NodeTest {
   }
 
   /// Weights of three variants, for everybody or for those consumers.
-  Frontend Split(std::vector<uint32_t> weights, uint32_t consumers = 0) const {
+  Frontend Split(const std::vector<uint32_t>& weights, uint32_t consumers = 0) const {
     Frontend frontend = MakeFrontend(vip_, weights, {{Endpoint(0, 0)}, {Endpoint(1, 0)}, {Endpoint(2, 0)}});
     frontend.key.consumers = consumers;
     frontend.has_consumers = consumers == 0;
@@ -134,6 +134,7 @@ TEST_F(ConsumersTest, RacingClientsOfAllAreExact) {
   const auto dial = [&]() -> Result<std::string> {
     std::vector<std::string> seen(8);
     std::vector<std::thread> threads;
+    threads.reserve(seen.size());
     for (std::string& ids : seen) threads.emplace_back([&] { ids = FetchMany(vip_, 125).value_or(""); });
     for (std::thread& thread : threads) thread.join();
     std::string all;

@@ -128,6 +128,7 @@ TEST_F(EndingTest, IsCountedOnceAsClosedAndNotAsTheServersReset) {
   Frontend frontend = Named(MakeFrontend(vip_, {0, 1}, {{stable_}, {canary_}}));
   ASSERT_OK(node_->Apply(frontend));
   std::vector<Pair> pairs;
+  pairs.reserve(10);
   for (int i = 0; i < 10; ++i) pairs.push_back(Connect(*node_, vip_, canary));
   for (Pair& pair : pairs) Transfer(pair.client, pair.server, 1000);
   frontend.variants[0].weight = 1;
@@ -443,6 +444,7 @@ TEST_F(EndingTest, NoneOfARaceIsLeft) {
   ASSERT_OK(node_->Apply(MakeFrontend(vip_, {1, 1}, {{stable_}, {canary_}})));
   ClientProcess client(node_->cgroup(), [&]() -> Result<std::string> {
     std::vector<std::thread> threads;
+    threads.reserve(4);
     for (int i = 0; i < 4; ++i) {
       threads.emplace_back([&] {
         std::deque<Socket> open;

@@ -89,8 +89,8 @@ struct weir_vip {
   __u32 slot; /* of weir_splits; 0: not in force */
   struct weir_vip_key key;
   __u32 consumers; /* whose entry it is: value of weir_pods; 0: everybody's who has none of his own */
-  __u64 next[2]; /* connections given so far, under splits of one or two variants; weir_split.cursor says
-                    which */
+  __u64 next[2];   /* connections given so far, under splits of one or two variants; weir_split.cursor says
+                      which */
   struct weir_guard guard;
 };
 WEIR_STATIC_ASSERT(sizeof(struct weir_vip) == 64, "weir_vip");
@@ -239,8 +239,8 @@ struct weir_sock {
   __u32 service;
   __u32 variant; /* weir_variant.index */
   __u32 series;
-  __u8 phase;   /* enum weir_sock_phase: how far the connection has come */
-  __u8 guarded; /* what comes of it matters to bpf/lib/guard.h */
+  __u8 phase;     /* enum weir_sock_phase: how far the connection has come */
+  __u8 guarded;   /* what comes of it matters to bpf/lib/guard.h */
   __u8 all_known; /* WEIR_SPLIT_ALL_KNOWN */
   __u8 pad;
   /* What of the socket's own counters is in weir_stats already: moved on by compare-and-swap only. */

@@ -104,6 +104,7 @@ std::vector<uint32_t> EffectivePrograms(const std::string& cgroup, bpf_attach_ty
 
 std::vector<std::vector<uint32_t>> AllAttachedPrograms(const std::string& cgroup) {
   std::vector<std::vector<uint32_t>> out;
+  out.reserve(std::size(kHooks));
   for (const auto hook : kHooks) out.push_back(AttachedPrograms(cgroup, hook));
   return out;
 }

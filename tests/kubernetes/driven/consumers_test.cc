@@ -106,7 +106,7 @@ class ConsumerTest : public RouteTest {
     auto& pod = *pods_.emplace_back(std::make_unique<ClientPod>(*nodes_[node], uid));
     for (const std::string& version : versions) {
       const std::string addresses =
-          plane().MustKubectl({"get", "pods", "-n", ns(), "-l", label + "=" + version, "-o",
+          plane().MustKubectl({"get", "pods", "-n", ns(), "-l", fmt::format("{}={}", label, version), "-o",
                                "jsonpath={.items[*].status.podIP}"});
       std::istringstream each(addresses);
       for (std::string address; each >> address;)

@@ -115,8 +115,8 @@ TEST_F(LayoutTest, MatchesTheObject) {
          {MEMBER(weir_sock, vip), MEMBER(weir_sock, endpoint), MEMBER(weir_sock, variant_id),
           MEMBER(weir_sock, generation), MEMBER(weir_sock, connect_ns), MEMBER(weir_sock, service),
           MEMBER(weir_sock, variant), MEMBER(weir_sock, series), MEMBER(weir_sock, phase),
-          MEMBER(weir_sock, guarded), MEMBER(weir_sock, all_known), MEMBER(weir_sock, pad), MEMBER(weir_sock, sent_seen),
-          MEMBER(weir_sock, received_seen), MEMBER(weir_sock, retransmits_seen),
+          MEMBER(weir_sock, guarded), MEMBER(weir_sock, all_known), MEMBER(weir_sock, pad),
+          MEMBER(weir_sock, sent_seen), MEMBER(weir_sock, received_seen), MEMBER(weir_sock, retransmits_seen),
           MEMBER(weir_sock, opened_counted)});
   Expect("weir_udp_flow", sizeof(weir_udp_flow),
          {MEMBER(weir_udp_flow, vip), MEMBER(weir_udp_flow, endpoint), MEMBER(weir_udp_flow, variant_id),
