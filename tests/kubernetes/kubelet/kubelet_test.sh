@@ -95,9 +95,8 @@ check_steady() { # EXPECTED
 
 # A route of another namespace: its pods are told from others by the cgroups that this kubelet makes.
 install_gateway_api() {
-  local crds kind
-  crds=$("$here/../tools/build.sh" --where)/crds/gateway-api
-  for kind in httproutes referencegrants; do "$kubectl" apply --server-side -f "$crds/gateway.networking.k8s.io_$kind.yaml" >/dev/null; done
+  local kind
+  for kind in httproutes referencegrants; do "$kubectl" apply --server-side -f "$tools/crds/gateway-api/gateway.networking.k8s.io_$kind.yaml" >/dev/null; done
   wait_for_crds {httproutes,referencegrants}.gateway.networking.k8s.io
 }
 divide_for_lab() {

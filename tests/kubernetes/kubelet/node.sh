@@ -8,7 +8,7 @@
 #
 # The node has address 10.0.0.1 and no way out. Its pods' cgroups are in cgroup2 below $cgroup2$WEIR_NODE_CGROUP.
 
-# shellcheck shell=bash disable=SC2034,SC2154  # helm is the script's; kubectl, control_plane, here are others'
+# shellcheck shell=bash disable=SC2034,SC2154  # helm and tools are the script's; kubectl, control_plane, here are others'
 
 node_address=10.0.0.1
 
@@ -153,7 +153,8 @@ wait_until() { # WHAT LOG COMMAND...
 start_cluster() { # DIR
   dir=$1
   node_programs=$("$here/build.sh" --where)
-  helm=$("$here/../tools/build.sh" --where)/helm
+  tools=$("$here/../tools/build.sh" --where)
+  helm=$tools/helm
   make_mounts
   make_network
   api_server_flags=(--kubelet-client-certificate "$dir/admin.crt" --kubelet-client-key "$dir/admin.key" --kubelet-preferred-address-types InternalIP
