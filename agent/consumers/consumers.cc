@@ -33,21 +33,27 @@ void Consumers::Tell() {
     if (const auto cgroup = cgroups_.Find(uid)) by_cgroup[*cgroup] = consumers;
   }
   known_ = by_cgroup.size();
-  again_.cancel();
-  if (const Status status = datapath_.SetPods(by_cgroup); !status.ok()) {
+  const Status status = datapath_.SetPods(by_cgroup);
+  if (!status.ok()) {
     ++errors_;
     LogWarn("the kernel could not be told which pods have Services divided for themselves; tried again",
             {{"error", status}});
-    return Again([this] { Tell(); });
   }
   // A kubelet may have begun to make pods where none were before, unseen.
-  if (awaited() > 0) Again([this] { cgroups_.Scan(); });
+  if (!status.ok() || awaited() > 0) LookAgain();
 }
 
-void Consumers::Again(std::function<void()> what) {
-  again_.expires_after(std::exchange(wait_, std::min(2 * wait_, kLastLook)));
-  again_.async_wait([what = std::move(what)](const boost::system::error_code& error) {
-    if (!error) what();
+/// Not put off by what comes and goes meanwhile.
+void Consumers::LookAgain() {
+  const auto at = std::chrono::steady_clock::now() + wait_;
+  if (armed_ && again_.expiry() <= at) return;
+  armed_ = true;
+  wait_ = std::min(2 * wait_, kLastLook);
+  again_.expires_at(at);
+  again_.async_wait([this](const boost::system::error_code& error) {
+    if (error) return;
+    armed_ = false;
+    cgroups_.Scan();  // and tells
   });
 }
 

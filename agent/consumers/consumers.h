@@ -6,7 +6,6 @@
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <string>
 
@@ -35,14 +34,15 @@ class Consumers final : public stream::ConsumerKeeper {
 
  private:
   void Tell();
-  void Again(std::function<void()> what);
+  void LookAgain();
 
   datapath::Datapath& datapath_;
   std::map<std::string, uint32_t> wanted_;  // consumers by UID
   bool said_ = false;                       // the controller has
   PodCgroups cgroups_;
   boost::asio::steady_timer again_;
-  std::chrono::milliseconds wait_{0};  // until pods are looked for that were not found
+  bool armed_ = false;
+  std::chrono::milliseconds wait_{0};  // before the next look for what was not found, or not told
   uint64_t known_ = 0, errors_ = 0;
 };
 

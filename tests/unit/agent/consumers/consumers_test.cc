@@ -110,7 +110,21 @@ TEST_F(ConsumersTest, AKubeletsFirstPodBringsItsDirectoriesWithIt) {
 }
 
 TEST_F(ConsumersTest, DirectoriesThatAppearWhereNobodyLooksAreFoundLater) {
+  Make("docker/0123");
   Say({{kA, 7}});
+  const uint64_t a = Make("docker/0123/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod" +
+                          std::string("11111111_aaaa_4bbb_8ccc_222222222222.slice"));
+  EXPECT_TRUE(Becomes({{a, 7}}));
+}
+
+TEST_F(ConsumersTest, WhatComesAndGoesElsewhereDoesNotPutTheSearchOff) {
+  Make(kBurstable);
+  Make("docker/0123");
+  Say({{kA, 7}});
+  for (int i = 10; i < 20; ++i) {
+    Make(kBurstable + SliceOf(std::to_string(i) + kB.substr(2)));
+    context_.run_one_for(std::chrono::seconds(1));  // what inotify says of it
+  }
   const uint64_t a = Make("docker/0123/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod" +
                           std::string("11111111_aaaa_4bbb_8ccc_222222222222.slice"));
   EXPECT_TRUE(Becomes({{a, 7}}));
