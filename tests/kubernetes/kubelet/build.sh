@@ -9,49 +9,20 @@
 #   WEIR_NODE_PROGRAMS  the folder (default: a folder of these versions under ${XDG_CACHE_HOME:-~/.cache}/weir)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-
-die() {
-  printf 'build.sh: %s\n' "$*" >&2
-  exit 1
-}
+# shellcheck source=../go_programs.sh
+source ../go_programs.sh
 
 programs=(kubelet kube-proxy kube-scheduler)
-versions=$(cat go.mod go.sum | sha256sum | cut -c 1-12)
-where=${WEIR_NODE_PROGRAMS:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/weir/node-$versions}
-
-complete() {
-  local program
-  for program in "${programs[@]}"; do [[ -x $where/$program ]] || return 1; done
-}
-
-case ${1:-} in
-  --where)
-    printf '%s\n' "$where"
-    complete
-    exit
-    ;;
-  '') ;;
-  *) die "unknown option $1 (known: --where)" ;;
-esac
+where=$(folder_of node "${WEIR_NODE_PROGRAMS:-}" go.mod go.sum)
+complete() { have_programs "${programs[@]}"; }
+take_arguments "$@"
 
 ../../../deploy/install-deps.sh --kubelet
 ../control_plane/build.sh >/dev/null
 ../tools/build.sh >/dev/null
 if ! complete; then
-  command -v go >/dev/null || die 'go is not installed: the programs are built by Go 1.26 or later'
-  mkdir -p "$where"
-  exec 9>"$where/.lock"
-  flock 9
-  kubernetes=$(go list -m -f '{{.Version}}' k8s.io/kubernetes)
-  minor=${kubernetes#v1.}
-  version=k8s.io/component-base/version
-  for program in "${programs[@]}"; do
-    [[ ! -x $where/$program ]] || continue
-    printf 'building %s\n' "$program" >&2
-    CGO_ENABLED=0 GOTOOLCHAIN=local go build -mod=readonly -trimpath -o "$where/.$program" \
-      -ldflags "-s -w -X $version.gitVersion=$kubernetes -X $version.gitMajor=1 -X $version.gitMinor=${minor%%.*}" "k8s.io/kubernetes/cmd/$program"
-    mv "$where/.$program" "$where/$program" # in place whole or not at all
-  done
+  lock_folder
+  for program in "${programs[@]}"; do build_program "$program" "k8s.io/kubernetes/cmd/$program"; done
 fi
 
 has_image() { buildah inspect --type image "$1" >/dev/null 2>&1; }

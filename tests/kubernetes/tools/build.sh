@@ -9,26 +9,12 @@
 #   WEIR_TEST_TOOLS     the folder (default: a folder of these versions under ${XDG_CACHE_HOME:-~/.cache}/weir)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
+# shellcheck source=../go_programs.sh
+source ../go_programs.sh
 
-die() {
-  printf 'build.sh: %s\n' "$*" >&2
-  exit 1
-}
-
-versions=$(cat go.mod go.sum crds.txt | sha256sum | cut -c 1-12)
-where=${WEIR_TEST_TOOLS:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/weir/tools-$versions}
-
+where=$(folder_of tools "${WEIR_TEST_TOOLS:-}" go.mod go.sum crds.txt)
 complete() { [[ -x $where/helm && -d $where/crds ]]; }
-
-case ${1:-} in
-  --where)
-    printf '%s\n' "$where"
-    complete
-    exit
-    ;;
-  '') ;;
-  *) die "unknown option $1 (known: --where)" ;;
-esac
+take_arguments "$@"
 
 build_helm() {
   local version
@@ -56,11 +42,8 @@ copy_crds() {
 }
 
 if ! complete; then
-  command -v go >/dev/null || die 'go is not installed: helm is built by Go 1.26 or later'
   command -v jq >/dev/null || die 'jq is not installed'
-  mkdir -p "$where"
-  exec 9>"$where/.lock"
-  flock 9
+  lock_folder
   [[ -x $where/helm ]] || build_helm
   [[ -d $where/crds ]] || copy_crds
 fi
