@@ -13,9 +13,7 @@ bool Contains(const std::vector<SocketAddress>& sorted, const SocketAddress& end
 }
 
 /// "gone/TCP 127.96.0.1:80"
-std::string NameOf(const datapath::FrontendKey& key) {
-  return fmt::format("gone/{} {}", ProtocolName(key.protocol), ToString(key.address));
-}
+std::string NameOf(const datapath::FrontendKey& key) { return "gone/" + datapath::ToString(key); }
 
 }  // namespace
 
